@@ -1,0 +1,2 @@
+//! Lichen: the table of contents of the boot.
+fn main() {}
