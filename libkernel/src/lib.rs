@@ -1,3 +1,22 @@
 //! The part of Lichen that has no hardware in it: scheduling, messages, tasks, memory policy, files,
 //! processes, signals and terminals. It compiles and is tested on the host.
-#![cfg_attr(not(test), no_std)]
+#![cfg_attr(all(not(test), target_os = "none"), no_std)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        reason = "a test fails by panicking"
+    )
+)]
+
+extern crate alloc;
+
+pub mod errno;
+pub mod io;
+pub mod machine;
+pub mod sync;
+
+pub use errno::{Errno, Result};

@@ -1,0 +1,11 @@
+//! Locks and waiting.
+//!
+//! Two lock types, told apart by type: [`SpinLock`] may never be taken in an interrupt handler; [`IrqSpinLock`] may be, and so
+//! masks interrupts while it is held. Neither is ever held across an await: their guards are not [`Send`], and the
+//! futures of tasks have to be.
+
+mod per_cpu;
+mod spin;
+
+pub use per_cpu::PerCpu;
+pub use spin::{IrqSpinLock, IrqSpinLockGuard, SpinLock, SpinLockGuard};
