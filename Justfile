@@ -1,0 +1,59 @@
+# release, or dev for the lock checker and the debug assertions: just profile=dev run
+profile := "release"
+
+[private]
+default:
+    @just --list --unsorted
+
+# Build target/Image and target/initramfs.cpio
+build:
+    scripts/build.sh {{profile}}
+
+# Boot to a shell on four cores (Ctrl-A x leaves QEMU); more options for qemu-runner.sh may follow
+run *OPTIONS: build
+    ./qemu-runner.sh {{OPTIONS}}
+
+# Boot to a shell on N cores
+run-smp N *OPTIONS: build
+    ./qemu-runner.sh --smp {{N}} {{OPTIONS}}
+
+# All tests: format, lints, host, and the kernel on 1, 2, 4 and 8 cores
+test:
+    scripts/test.sh
+
+# The tests that run on this machine, without the kernel
+test-host *FILTER:
+    scripts/test.sh host {{FILTER}}
+
+# usertest in Lichen on N cores
+usertest N="4" *ARGUMENTS: build
+    ./qemu-runner.sh --smp {{N}} --timeout 1800 --exec 'usertest {{ARGUMENTS}}'
+
+# usertest in Debian's Linux on N cores: what a test asserts must hold there too
+usertest-linux N="4" *ARGUMENTS:
+    scripts/build.sh usertest
+    ./qemu-runner.sh --smp {{N}} --kernel linux --timeout 1800 --exec 'usertest {{ARGUMENTS}}'
+
+# Type at the serial line as a person does, on N cores
+boot-test N="4": build
+    scripts/boot-test.py --smp {{N}}
+
+# Boot COUNT times in a row on N cores, each with the whole usertest; keep log and seed of a failure
+loop COUNT N="4": build
+    scripts/loop.sh {{COUNT}} {{N}}
+
+# Boot and wait for gdb, and attach it with Lichen's commands
+gdb N="4": build
+    scripts/gdb.sh {{N}} {{profile}}
+
+# Lints of all crates, warnings being errors
+clippy:
+    scripts/test.sh clippy
+
+# Format all code
+fmt:
+    . scripts/toolchain.sh && cargo fmt --all
+
+# Remove what was built; the downloads in target/cache stay
+clean:
+    find target -mindepth 1 -maxdepth 1 ! -name cache -exec rm -rf {} +

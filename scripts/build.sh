@@ -1,0 +1,27 @@
+#!/bin/bash
+# Builds the kernel image (target/Image), usertest, and the initramfs with it (target/initramfs.cpio).
+#
+#     scripts/build.sh [release|dev|usertest]
+#
+# dev has the lock checker and the debug assertions; usertest leaves the kernel out.
+set -euo pipefail
+top=$(cd "$(dirname "$0")/.." && pwd)
+cd "$top"
+. scripts/toolchain.sh
+profile=${1:-release}
+case $profile in
+    dev) folder=debug ;;
+    release) folder=release ;;
+    usertest) ;;
+    *) echo "unknown profile $profile: release, dev or usertest" >&2; exit 2 ;;
+esac
+output=${CARGO_TARGET_DIR:-target}
+mkdir -p target
+
+cargo build -p usertest --release --target "$USERTEST_TARGET"
+initramfs/build.sh --usertest "$output/$USERTEST_TARGET/release/usertest"
+[ "$profile" != usertest ] || exit 0
+
+cargo build -p lichen --profile "$profile" --target "$KERNEL_TARGET"
+"$OBJCOPY" -O binary "$output/$KERNEL_TARGET/$folder/lichen" target/Image
+echo "kernel: $top/target/Image, $(($(stat -c %s target/Image) / 1024)) KiB"
