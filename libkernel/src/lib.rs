@@ -17,6 +17,7 @@ extern crate alloc;
 pub mod errno;
 pub mod io;
 pub mod machine;
+pub mod memory;
 pub mod sync;
 
 pub use errno::{Errno, Result};

@@ -3,7 +3,7 @@
 //! There is no way to name another core's value. A value is borrowed with interrupts masked, so an interrupt
 //! handler never meets it half changed; a nested borrow of the same value is a bug and panics.
 
-use core::cell::{Cell, UnsafeCell};
+use core::cell::UnsafeCell;
 
 use crate::machine::{self, MAX_CORES};
 
@@ -11,7 +11,52 @@ use crate::machine::{self, MAX_CORES};
 #[repr(align(128))]
 struct Slot<T> {
     value: UnsafeCell<T>,
-    borrowed: Cell<bool>,
+    borrowed: Borrow,
+}
+
+/// Whether a slot is borrowed. The core is the only one that asks.
+#[cfg(target_os = "none")]
+struct Borrow(core::cell::Cell<bool>);
+
+#[cfg(target_os = "none")]
+impl Borrow {
+    const NONE: Self = Self(core::cell::Cell::new(false));
+
+    #[inline]
+    fn begin(&self) -> bool {
+        !self.0.replace(true)
+    }
+
+    #[inline]
+    fn end(&self) {
+        self.0.set(false);
+    }
+}
+
+/// Which thread borrows a slot: on a hosted target several threads may play one core, and then take turns.
+#[cfg(not(target_os = "none"))]
+struct Borrow(core::sync::atomic::AtomicUsize);
+
+#[cfg(not(target_os = "none"))]
+impl Borrow {
+    const NONE: Self = Self(core::sync::atomic::AtomicUsize::new(0));
+
+    fn begin(&self) -> bool {
+        use core::sync::atomic::Ordering::{Acquire, Relaxed};
+        std::thread_local!(static SELF: u8 = const { 0 });
+        let me = SELF.with(|own| core::ptr::from_ref(own).addr());
+        loop {
+            match self.0.compare_exchange_weak(0, me, Acquire, Relaxed) {
+                Ok(_) => return true,
+                Err(holder) if holder == me => return false,
+                Err(_) => std::thread::yield_now(),
+            }
+        }
+    }
+
+    fn end(&self) {
+        self.0.store(0, core::sync::atomic::Ordering::Release);
+    }
 }
 
 /// A value for each core. Declare one with [`per_cpu!`](crate::per_cpu).
@@ -38,7 +83,7 @@ impl<T> PerCpu<T> {
                 (&raw mut slots)
                     .cast::<Slot<T>>()
                     .add(core)
-                    .write(Slot { value: UnsafeCell::new(value), borrowed: Cell::new(false) });
+                    .write(Slot { value: UnsafeCell::new(value), borrowed: Borrow::NONE });
             }
             core += 1;
         }
@@ -58,10 +103,10 @@ impl<T> PerCpu<T> {
         debug_assert!(core < MAX_CORES);
         // SAFETY: the machine's core identifiers are below `MAX_CORES`.
         let slot = unsafe { self.slots.get_unchecked(core) };
-        assert!(!slot.borrowed.replace(true), "nested borrow of a per-core value");
+        assert!(slot.borrowed.begin(), "nested borrow of a per-core value");
         // SAFETY: only this core reaches the slot, interrupts are masked, and `borrowed` excludes a nested borrow.
         let result = action(unsafe { &mut *slot.value.get() });
-        slot.borrowed.set(false);
+        slot.borrowed.end();
         machine::restore_interrupts(interrupts);
         result
     }

@@ -1,0 +1,16 @@
+//! Memory: page frames, the kernel heap, page tables and the address spaces of programs.
+//!
+//! From the bottom up: [`frame`] and [`buddy`] keep track of RAM; [`frames`] hands out page frames through per-core
+//! caches; [`Page`] is a counted reference to one.
+
+pub mod address;
+#[cfg(not(target_os = "none"))]
+pub mod arena;
+pub mod buddy;
+pub mod frame;
+pub mod frames;
+mod page;
+
+pub use address::{PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, PhysAddr, USER_LIMIT, VirtAddr};
+pub use frames::Need;
+pub use page::Page;
