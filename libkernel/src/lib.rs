@@ -19,5 +19,6 @@ pub mod io;
 pub mod machine;
 pub mod memory;
 pub mod sync;
+pub mod tty;
 
 pub use errno::{Errno, Result};
