@@ -18,6 +18,7 @@ pub mod errno;
 pub mod io;
 pub mod machine;
 pub mod memory;
+pub mod process;
 pub mod sync;
 pub mod tty;
 

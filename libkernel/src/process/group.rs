@@ -1,0 +1,130 @@
+//! Process groups and sessions: what job control acts on (credentials(7), setpgid(2), setsid(2)).
+//!
+//! A group lives while it has members, a session while it has groups. Membership changes under the tree's lock; the
+//! list of members has a lock of its own that masks interrupts, because a terminal signals its foreground group from wherever
+//! the key arrives.
+#![forbid(unsafe_code)]
+
+use super::id::Pid;
+use super::process::Process;
+use super::roster::Roster;
+use super::table;
+use super::tree::{Tree, TreeCell};
+use crate::Result;
+use crate::sync::{IrqSpinLock, SpinLock};
+use alloc::sync::Arc;
+
+/// The terminal that a session belongs to; terminals implement it.
+pub trait ControllingTerminal: Send + Sync {
+    /// The device number, encoded as in `stat(2)` and in field 7 of `/proc/PID/stat`.
+    fn device(&self) -> u32;
+    /// The foreground process group, if there is one.
+    fn foreground(&self) -> Option<Pid>;
+    /// The session's leader has ended: the terminal signals its foreground group (SIGHUP, SIGCONT), forgets the session
+    /// and has no foreground group any more.
+    fn session_ended(&self, session: &Session);
+}
+
+/// A set of process groups that share a controlling terminal.
+pub struct Session {
+    id: Pid,
+    groups: TreeCell<usize>,
+    terminal: SpinLock<Option<Arc<dyn ControllingTerminal>>>,
+}
+
+impl Session {
+    fn new(id: Pid) -> Session {
+        Session { id, groups: TreeCell::new(0), terminal: SpinLock::new(None) }
+    }
+
+    /// Its number: the process number of the leader that made it.
+    #[must_use]
+    pub fn id(&self) -> Pid {
+        self.id
+    }
+
+    /// The controlling terminal.
+    #[must_use]
+    pub fn terminal(&self) -> Option<Arc<dyn ControllingTerminal>> {
+        self.terminal.lock().clone()
+    }
+
+    /// Sets or clears the controlling terminal; returns the old one.
+    pub fn set_terminal(&self, terminal: Option<Arc<dyn ControllingTerminal>>) -> Option<Arc<dyn ControllingTerminal>> {
+        core::mem::replace(&mut *self.terminal.lock(), terminal)
+    }
+}
+
+/// A set of processes that are signalled together.
+pub struct ProcessGroup {
+    id: Pid,
+    session: Arc<Session>,
+    members: IrqSpinLock<Roster<Process>>,
+}
+
+impl ProcessGroup {
+    /// Its number: the process number of the process it was made for.
+    #[must_use]
+    pub fn id(&self) -> Pid {
+        self.id
+    }
+
+    /// The session it belongs to.
+    #[must_use]
+    pub fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// Does `action` for each member, with interrupts masked and the list locked: it may signal, it may not join or
+    /// leave a group, and may not drop the last reference to a process.
+    pub fn for_each(&self, mut action: impl FnMut(&Arc<Process>)) {
+        self.members.lock().iter().for_each(|member| action(member));
+    }
+
+    /// A new session with a first, empty group, both with number `id`, in the table.
+    pub(super) fn new_session(_tree: &mut Tree, id: Pid) -> Result<Arc<ProcessGroup>> {
+        let session = Arc::new(Session::new(id));
+        let group = Arc::new(ProcessGroup { id, session, members: IrqSpinLock::new(Roster::new()) });
+        table::insert_session(&group.session)?;
+        table::insert_group(&group)?;
+        Ok(group)
+    }
+
+    /// A new, empty group with number `id` in `session`, in the table.
+    pub(super) fn new_group(_tree: &mut Tree, id: Pid, session: &Arc<Session>) -> Result<Arc<ProcessGroup>> {
+        let group = Arc::new(ProcessGroup { id, session: session.clone(), members: IrqSpinLock::new(Roster::new()) });
+        table::insert_group(&group)?;
+        Ok(group)
+    }
+
+    /// Adds a process that is in no group.
+    pub(super) fn join(&self, tree: &mut Tree, process: &Arc<Process>) -> Result<()> {
+        let mut members = self.members.lock();
+        if members.is_empty() {
+            *self.session.groups.get_mut(tree) += 1;
+        }
+        members.insert(process.clone())
+    }
+
+    /// Removes a process; the last one to leave ends the group, the last group its session.
+    pub(super) fn leave(&self, tree: &mut Tree, process: &Process) {
+        let mut members = self.members.lock();
+        let left = members.remove(process);
+        let ended = left.is_some() && members.is_empty();
+        drop(members);
+        if ended {
+            table::remove_group(self.id);
+            let groups = self.session.groups.get_mut(tree);
+            *groups = groups.saturating_sub(1);
+            if *groups == 0 {
+                table::remove_session(self.session.id);
+            }
+        }
+        drop(left);
+    }
+
+    /// Does `test` hold for any member?
+    pub(super) fn any(&self, mut test: impl FnMut(&Arc<Process>) -> bool) -> bool {
+        self.members.lock().iter().any(|member| test(member))
+    }
+}

@@ -1,0 +1,30 @@
+//! Processes and threads: who they are, how they are related, what they may do, how they begin and end.
+//!
+//! * [`table`] finds a process, thread, group or session by its number; anyone may look at any time.
+//! * [`tree`] is the one lock over all relations (parent, children, groups, sessions, what wait(2) can report), and the
+//!   cell type that ties data to it. Order of locks: tree, then a group's or process's own short locks, then the table.
+//! * [`Process`] is what the threads of a program share; [`Thread`] is what each has for itself.
+//!
+//! Nothing here knows the machine, and nothing sleeps except where a function is `async`.
+
+pub mod capability;
+pub mod credentials;
+pub mod group;
+pub mod id;
+pub mod limits;
+pub mod name;
+mod numbers;
+#[expect(clippy::module_inception, reason = "the noun of the room")]
+mod process;
+mod roster;
+pub mod status;
+pub mod table;
+mod thread;
+pub mod tree;
+
+pub use credentials::Credentials;
+pub use group::{ControllingTerminal, ProcessGroup, Session};
+pub use id::{Gid, Pid, Uid};
+pub use process::Process;
+pub use status::ExitStatus;
+pub use thread::Thread;

@@ -1,0 +1,273 @@
+//! What the threads of a program share.
+#![forbid(unsafe_code)]
+
+use super::group::{ProcessGroup, Session};
+use super::id::Pid;
+use super::limits::{INFINITY, Limit, Limits, Resource};
+use super::name::Name;
+use super::roster::{Member, Roster};
+use super::status::ExitStatus;
+use super::thread::Thread;
+use super::tree::{Tree, TreeCell};
+use crate::sync::{IrqSpinLock, SpinLock};
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+
+/// Who may look into a process (prctl(2), `PR_SET_DUMPABLE`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Dumpable {
+    /// The super-user only: its rights changed at exec.
+    No = 0,
+    /// Its owner.
+    Yes = 1,
+}
+
+/// A running program: an address space, the threads in it, and its place among the other processes.
+pub struct Process {
+    pid: Pid,
+    start_ns: u64,
+    place: AtomicUsize,
+    parent_pid: AtomicU32,
+    group: SpinLock<Arc<ProcessGroup>>,
+    pub(super) relations: TreeCell<Relations>,
+    pub(super) threads: IrqSpinLock<Threads>,
+    limits: SpinLock<Limits>,
+    name: SpinLock<Name>,
+    exit_signal: AtomicU8,
+    dumpable: AtomicU8,
+    subreaper: AtomicBool,
+    has_execed: AtomicBool,
+}
+
+/// The relations of a process, which change under the tree's lock.
+pub(super) struct Relations {
+    /// Who is told of its end and may wait for it. `None` for init, and after it was waited for.
+    pub parent: Option<Arc<Process>>,
+    /// Its children in order of birth, zombies among them.
+    pub children: VecDeque<Arc<Process>>,
+    /// Set once its last thread is gone: it is a zombie.
+    pub ended: Option<ExitStatus>,
+    /// A stop that wait(2) has not reported yet: the signal's number.
+    pub stopped: Option<u8>,
+    /// A continuation that wait(2) has not reported yet.
+    pub continued: bool,
+}
+
+/// The threads of a process.
+pub(super) struct Threads {
+    /// Those alive.
+    pub alive: Roster<Thread>,
+    /// How the process ends, from the first exit_group(2) or fatal signal on.
+    pub ending: Option<ExitStatus>,
+}
+
+impl Process {
+    /// A process without threads, not yet related to any other.
+    pub(super) fn new(pid: Pid, start_ns: u64, group: Arc<ProcessGroup>, limits: Limits, name: Name) -> Process {
+        Process {
+            pid,
+            start_ns,
+            place: AtomicUsize::new(0),
+            parent_pid: AtomicU32::new(0),
+            group: SpinLock::new(group),
+            relations: TreeCell::new(Relations {
+                parent: None,
+                children: VecDeque::new(),
+                ended: None,
+                stopped: None,
+                continued: false,
+            }),
+            threads: IrqSpinLock::new(Threads { alive: Roster::new(), ending: None }),
+            limits: SpinLock::new(limits),
+            name: SpinLock::new(name),
+            exit_signal: AtomicU8::new(0),
+            dumpable: AtomicU8::new(Dumpable::Yes as u8),
+            subreaper: AtomicBool::new(false),
+            has_execed: AtomicBool::new(false),
+        }
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// When it began, in nanoseconds since boot.
+    #[must_use]
+    pub fn start_ns(&self) -> u64 {
+        self.start_ns
+    }
+
+    /// Its parent's number; `None` for init. One load: getppid(2).
+    #[must_use]
+    #[inline]
+    pub fn parent_pid(&self) -> Option<Pid> {
+        Pid::new(self.parent_pid.load(Ordering::Relaxed) as i32)
+    }
+
+    /// Its parent, to be told something. Takes the tree's lock.
+    #[must_use]
+    pub fn parent(&self) -> Option<Arc<Process>> {
+        self.relations.get(&super::tree::lock()).parent.clone()
+    }
+
+    /// Its process group.
+    #[must_use]
+    pub fn group(&self) -> Arc<ProcessGroup> {
+        self.group.lock().clone()
+    }
+
+    /// The number of its process group.
+    #[must_use]
+    pub fn group_id(&self) -> Pid {
+        self.group.lock().id()
+    }
+
+    /// Its session.
+    #[must_use]
+    pub fn session(&self) -> Arc<Session> {
+        self.group.lock().session().clone()
+    }
+
+    /// The number of its session.
+    #[must_use]
+    pub fn session_id(&self) -> Pid {
+        self.group.lock().session().id()
+    }
+
+    /// Does it lead its session?
+    #[must_use]
+    pub fn is_session_leader(&self) -> bool {
+        self.session_id() == self.pid
+    }
+
+    /// Does `action` for each living thread, with interrupts masked and the list locked: it may signal and wake, it may
+    /// not begin or end a thread, and may not drop the last reference to one.
+    pub fn for_each_thread(&self, mut action: impl FnMut(&Arc<Thread>)) {
+        self.threads.lock().alive.iter().for_each(|thread| action(thread));
+    }
+
+    /// The first living thread for which `test` holds; under the same conditions as [`Process::for_each_thread`].
+    #[must_use]
+    pub fn find_thread(&self, mut test: impl FnMut(&Arc<Thread>) -> bool) -> Option<Arc<Thread>> {
+        self.threads.lock().alive.iter().find(|thread| test(thread)).cloned()
+    }
+
+    /// The thread whose number is the process's, while it is alive.
+    #[must_use]
+    pub fn leader(&self) -> Option<Arc<Thread>> {
+        self.find_thread(|thread| thread.tid() == self.pid)
+    }
+
+    /// How many threads are alive.
+    #[must_use]
+    pub fn thread_count(&self) -> usize {
+        self.threads.lock().alive.len()
+    }
+
+    /// How the process ends, once that is decided: its threads are on their way out.
+    #[must_use]
+    pub fn ending(&self) -> Option<ExitStatus> {
+        self.threads.lock().ending
+    }
+
+    /// Has its last thread ended?
+    #[must_use]
+    pub fn is_zombie(&self) -> bool {
+        self.relations.get(&super::tree::lock()).ended.is_some()
+    }
+
+    /// A resource limit.
+    #[must_use]
+    pub fn limit(&self, resource: Resource) -> Limit {
+        self.limits.lock().get(resource)
+    }
+
+    /// The soft limit of a resource as a bound: `None` if there is none.
+    #[must_use]
+    pub fn soft_limit(&self, resource: Resource) -> Option<u64> {
+        let soft = self.limits.lock().get(resource).soft;
+        (soft != INFINITY).then_some(soft)
+    }
+
+    /// Reads or changes the limits.
+    pub fn with_limits<R>(&self, action: impl FnOnce(&mut Limits) -> R) -> R {
+        action(&mut self.limits.lock())
+    }
+
+    /// The short name of the program (`comm` of the first thread).
+    #[must_use]
+    pub fn name(&self) -> Name {
+        *self.name.lock()
+    }
+
+    /// Sets the short name of the program.
+    pub fn set_name(&self, name: Name) {
+        *self.name.lock() = name;
+    }
+
+    /// The signal its parent gets when it ends; `None`: no signal (clone(2)).
+    #[must_use]
+    pub fn exit_signal(&self) -> Option<u8> {
+        match self.exit_signal.load(Ordering::Relaxed) {
+            0 => None,
+            signal => Some(signal),
+        }
+    }
+
+    /// Sets the signal its parent gets when it ends.
+    pub(super) fn set_exit_signal(&self, signal: Option<u8>) {
+        self.exit_signal.store(signal.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// May its owner look into it?
+    #[must_use]
+    pub fn dumpable(&self) -> Dumpable {
+        if self.dumpable.load(Ordering::Relaxed) == 0 { Dumpable::No } else { Dumpable::Yes }
+    }
+
+    /// Sets who may look into it.
+    pub fn set_dumpable(&self, dumpable: Dumpable) {
+        self.dumpable.store(dumpable as u8, Ordering::Relaxed);
+    }
+
+    /// Does it adopt its orphaned descendants (`PR_SET_CHILD_SUBREAPER`)?
+    #[must_use]
+    pub fn is_subreaper(&self) -> bool {
+        self.subreaper.load(Ordering::Relaxed)
+    }
+
+    /// Sets whether it adopts its orphaned descendants.
+    pub fn set_subreaper(&self, subreaper: bool) {
+        self.subreaper.store(subreaper, Ordering::Relaxed);
+    }
+
+    /// Has it run a program of its own since fork? Its parent may move it to another group only before.
+    #[must_use]
+    pub fn has_execed(&self) -> bool {
+        self.has_execed.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn mark_execed(&self) {
+        self.has_execed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_parent(self: &Arc<Process>, tree: &mut Tree, parent: Option<Arc<Process>>) {
+        self.parent_pid.store(parent.as_ref().map_or(0, |parent| parent.pid.number()), Ordering::Relaxed);
+        let old = core::mem::replace(&mut self.relations.get_mut(tree).parent, parent);
+        drop(old);
+    }
+
+    pub(super) fn set_group(&self, group: Arc<ProcessGroup>) -> Arc<ProcessGroup> {
+        core::mem::replace(&mut *self.group.lock(), group)
+    }
+}
+
+impl Member for Process {
+    fn place(&self) -> &AtomicUsize {
+        &self.place
+    }
+}

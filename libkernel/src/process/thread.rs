@@ -1,0 +1,125 @@
+//! A thread of a program, and what it has for itself.
+#![forbid(unsafe_code)]
+
+use super::credentials::Credentials;
+use super::id::Pid;
+use super::name::Name;
+use super::process::Process;
+use super::roster::Member;
+use crate::sync::SpinLock;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+/// A flow of control in a process.
+///
+/// What only the thread itself changes (credentials, open files, working directory) may be read by anyone: each lock is
+/// held just long enough to copy a reference.
+pub struct Thread {
+    tid: AtomicU32,
+    process: Arc<Process>,
+    place: AtomicUsize,
+    credentials: SpinLock<Arc<Credentials>>,
+    name: SpinLock<Name>,
+    clear_child_tid: AtomicUsize,
+    robust_list: AtomicUsize,
+}
+
+impl Thread {
+    /// A thread of `process`, not yet on its list.
+    pub(super) fn new(tid: Pid, process: Arc<Process>, credentials: Arc<Credentials>, name: Name) -> Thread {
+        Thread {
+            tid: AtomicU32::new(tid.number()),
+            process,
+            place: AtomicUsize::new(0),
+            credentials: SpinLock::new(credentials),
+            name: SpinLock::new(name),
+            clear_child_tid: AtomicUsize::new(0),
+            robust_list: AtomicUsize::new(0),
+        }
+    }
+
+    /// Its number. It changes once at most: when it calls exec without being the first thread, it takes over the
+    /// process's number.
+    #[must_use]
+    #[inline]
+    pub fn tid(&self) -> Pid {
+        Pid::new(self.tid.load(Ordering::Relaxed) as i32).unwrap_or(Pid::INIT)
+    }
+
+    pub(super) fn set_tid(&self, tid: Pid) {
+        self.tid.store(tid.number(), Ordering::Relaxed);
+    }
+
+    /// The process it belongs to.
+    #[must_use]
+    #[inline]
+    pub fn process(&self) -> &Arc<Process> {
+        &self.process
+    }
+
+    /// Is its number the process's?
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        self.tid() == self.process.pid()
+    }
+
+    /// On whose behalf it acts.
+    #[must_use]
+    pub fn credentials(&self) -> Arc<Credentials> {
+        self.credentials.lock().clone()
+    }
+
+    /// Looks at the credentials without keeping them.
+    #[inline]
+    pub fn with_credentials<R>(&self, action: impl FnOnce(&Credentials) -> R) -> R {
+        action(&self.credentials.lock())
+    }
+
+    /// Acts on behalf of somebody else from now on. For the thread itself only.
+    pub fn set_credentials(&self, credentials: Arc<Credentials>) {
+        let old = core::mem::replace(&mut *self.credentials.lock(), credentials);
+        drop(old);
+    }
+
+    /// Its short name (`comm`).
+    #[must_use]
+    pub fn name(&self) -> Name {
+        *self.name.lock()
+    }
+
+    /// Sets its short name; the first thread names the process as well.
+    pub fn set_name(&self, name: Name) {
+        *self.name.lock() = name;
+        if self.is_leader() {
+            self.process.set_name(name);
+        }
+    }
+
+    /// Where to store 0 and wake one futex waiter when it ends (set_tid_address(2)); a user address, 0 for nowhere.
+    #[must_use]
+    pub fn clear_child_tid(&self) -> usize {
+        self.clear_child_tid.load(Ordering::Relaxed)
+    }
+
+    /// Sets where to store 0 when it ends.
+    pub fn set_clear_child_tid(&self, address: usize) {
+        self.clear_child_tid.store(address, Ordering::Relaxed);
+    }
+
+    /// The head of its list of robust futexes (set_robust_list(2)); a user address, 0 for none.
+    #[must_use]
+    pub fn robust_list(&self) -> usize {
+        self.robust_list.load(Ordering::Relaxed)
+    }
+
+    /// Sets the head of its list of robust futexes.
+    pub fn set_robust_list(&self, head: usize) {
+        self.robust_list.store(head, Ordering::Relaxed);
+    }
+}
+
+impl Member for Thread {
+    fn place(&self) -> &AtomicUsize {
+        &self.place
+    }
+}
