@@ -18,8 +18,10 @@ pub mod errno;
 pub mod io;
 pub mod machine;
 pub mod memory;
+pub mod poll;
 pub mod process;
 pub mod sync;
+pub mod task;
 pub mod tty;
 
 pub use errno::{Errno, Result};

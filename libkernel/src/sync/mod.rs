@@ -4,8 +4,11 @@
 //! masks interrupts while it is held. Neither is ever held across an await: their guards are not [`Send`], and the
 //! futures of tasks have to be.
 
+pub(crate) mod atomic;
 mod per_cpu;
 mod spin;
+mod wait_queue;
 
 pub use per_cpu::PerCpu;
 pub use spin::{IrqSpinLock, IrqSpinLockGuard, SpinLock, SpinLockGuard};
+pub use wait_queue::{Listener, QueueRef, WaitMode, WaitQueue, WaitUntil};

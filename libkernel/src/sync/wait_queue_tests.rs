@@ -1,0 +1,161 @@
+//! Tests of wait queues.
+
+use super::*;
+use alloc::boxed::Box;
+use alloc::task::Wake;
+use core::pin::pin;
+use std::sync::atomic::AtomicBool;
+
+#[derive(Default)]
+struct Counter(AtomicUsize);
+
+impl Wake for Counter {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Counter {
+    fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+fn listener(queue: &Arc<WaitQueue>, mode: WaitMode) -> (Arc<Counter>, Pin<Box<Listener>>) {
+    let counter = Arc::new(Counter::default());
+    let mut listener = Box::pin(Listener::new(queue.clone()).with_mode(mode));
+    listener.as_mut().register(&counter.clone().into());
+    (counter, listener)
+}
+
+#[test]
+fn wake_one_reaches_the_longest_waiting_exclusive_waiter_and_all_shared_ones() {
+    let queue = Arc::new(WaitQueue::new());
+    let (first, _a) = listener(&queue, WaitMode::Exclusive);
+    let (second, _b) = listener(&queue, WaitMode::Exclusive);
+    let (shared, _c) = listener(&queue, WaitMode::Shared);
+    assert!(queue.wake_one());
+    assert_eq!((first.count(), second.count(), shared.count()), (1, 0, 1));
+    assert_eq!(queue.wake_all(), 1);
+    assert_eq!(second.count(), 1);
+    assert!(!queue.wake_one(), "nobody is left");
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn a_dropped_exclusive_waiter_passes_its_wake_on() {
+    let queue = Arc::new(WaitQueue::new());
+    let (first, a) = listener(&queue, WaitMode::Exclusive);
+    let (second, _b) = listener(&queue, WaitMode::Exclusive);
+    queue.wake_one();
+    assert_eq!((first.count(), second.count()), (1, 0));
+    drop(a);
+    assert_eq!(second.count(), 1);
+}
+
+#[test]
+fn a_consumed_wake_is_not_passed_on() {
+    let queue = Arc::new(WaitQueue::new());
+    let (_first, mut a) = listener(&queue, WaitMode::Exclusive);
+    let (second, _b) = listener(&queue, WaitMode::Exclusive);
+    queue.wake_one();
+    a.as_mut().consume();
+    drop(a);
+    assert_eq!(second.count(), 0);
+}
+
+#[test]
+fn a_persistent_waiter_is_woken_again_and_again_but_once_a_wake() {
+    let queue = Arc::new(WaitQueue::new());
+    let waiters: Vec<_> = (0..2 * BATCH + 1).map(|_| listener(&queue, WaitMode::Persistent)).collect();
+    for round in 1..4 {
+        assert_eq!(queue.wake_all(), waiters.len());
+        assert!(waiters.iter().all(|(counter, _)| counter.count() == round));
+    }
+    drop(waiters);
+    assert!(queue.is_empty());
+    assert!(!queue.wake_one());
+}
+
+#[test]
+fn many_waiters_are_woken_in_several_batches() {
+    let queue = Arc::new(WaitQueue::new());
+    let waiters: Vec<_> = (0..3 * BATCH).map(|_| listener(&queue, WaitMode::Shared)).collect();
+    assert_eq!(queue.wake_all(), waiters.len());
+    assert!(waiters.iter().all(|(counter, listener)| counter.count() == 1 && listener.is_woken()));
+}
+
+#[test]
+fn a_waiter_in_the_middle_unlinks_itself() {
+    let queue = Arc::new(WaitQueue::new());
+    let (first, _a) = listener(&queue, WaitMode::Shared);
+    let (middle, b) = listener(&queue, WaitMode::Shared);
+    let (last, _c) = listener(&queue, WaitMode::Shared);
+    drop(b);
+    assert_eq!(queue.wake_all(), 2);
+    assert_eq!((first.count(), middle.count(), last.count()), (1, 0, 1));
+}
+
+#[test]
+fn a_waker_may_use_the_queue_it_is_woken_from() {
+    struct Again(Arc<WaitQueue>, AtomicBool);
+    impl Wake for Again {
+        fn wake(self: Arc<Self>) {
+            self.0.wake_all();
+            self.1.store(true, Ordering::SeqCst);
+        }
+    }
+    let queue = Arc::new(WaitQueue::new());
+    let again = Arc::new(Again(queue.clone(), AtomicBool::new(false)));
+    let mut listener = pin!(Listener::new(queue.clone()));
+    listener.as_mut().register(&again.clone().into());
+    queue.wake_one();
+    assert!(again.1.load(Ordering::SeqCst));
+}
+
+#[test]
+fn wait_until_sees_a_change_between_its_two_looks() {
+    let queue = WaitQueue::new();
+    let mut looks = 0;
+    let mut future = pin!(queue.wait_until(|| {
+        looks += 1;
+        (looks == 2).then_some(looks)
+    }));
+    let waker = Waker::noop();
+    assert_eq!(future.as_mut().poll(&mut Context::from_waker(waker)), Poll::Ready(2));
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn threads_hand_items_over_without_losing_a_wake() {
+    struct Unpark(std::thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    const ITEMS: usize = if cfg!(miri) { 50 } else { 20_000 };
+    let queue = Arc::new((WaitQueue::new(), AtomicUsize::new(0)));
+    let consumers: Vec<_> = (0..3)
+        .map(|_| {
+            let queue = queue.clone();
+            std::thread::spawn(move || {
+                let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+                let mut context = Context::from_waker(&waker);
+                for _ in 0..ITEMS {
+                    let take = || queue.1.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).ok();
+                    let mut wait = pin!(queue.0.wait_until(take));
+                    while wait.as_mut().poll(&mut context).is_pending() {
+                        std::thread::park();
+                    }
+                }
+            })
+        })
+        .collect();
+    for _ in 0..3 * ITEMS {
+        queue.1.fetch_add(1, Ordering::SeqCst);
+        queue.0.wake_one();
+    }
+    consumers.into_iter().for_each(|consumer| consumer.join().unwrap());
+    assert_eq!(queue.1.load(Ordering::SeqCst), 0);
+}

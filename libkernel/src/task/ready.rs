@@ -1,0 +1,88 @@
+//! Where a wake hands a task that became ready: to the kernel's scheduler, or, on a hosted target, to the thread's test queue.
+//!
+//! The kernel implements [`Scheduler`] once and installs it with [`install_scheduler!`](crate::install_scheduler); the linker
+//! resolves the call, there is no table of pointers.
+
+use super::Runnable;
+
+/// What receives the tasks that become ready.
+pub trait Scheduler {
+    /// Queues a task that was asleep on some core. Called in any context, interrupt handlers too, possibly under an
+    /// interrupt-masking lock; may not sleep or allocate.
+    fn enqueue(runnable: Runnable);
+}
+
+#[cfg(target_os = "none")]
+mod linked {
+    use super::Runnable;
+    // SAFETY: `install_scheduler!` defines it with the same signature, in safe code.
+    unsafe extern "Rust" {
+        pub(super) safe fn __scheduler_enqueue(runnable: Runnable);
+    }
+}
+
+/// Hands over a task that became ready.
+#[inline]
+pub fn enqueue(runnable: Runnable) {
+    #[cfg(target_os = "none")]
+    linked::__scheduler_enqueue(runnable);
+    #[cfg(not(target_os = "none"))]
+    host::Queue::enqueue(runnable);
+}
+
+/// Makes a type that implements [`Scheduler`](task::Scheduler) the scheduler of this kernel.
+#[macro_export]
+macro_rules! install_scheduler {
+    ($scheduler:ty) => {
+        #[unsafe(no_mangle)]
+        #[inline]
+        extern "Rust" fn __scheduler_enqueue(runnable: $crate::task::Runnable) {
+            <$scheduler as $crate::task::Scheduler>::enqueue(runnable)
+        }
+    };
+}
+
+/// A scheduler for tests: one first-in-first-out queue per thread.
+#[cfg(not(target_os = "none"))]
+pub mod host {
+    extern crate std;
+
+    use super::{Runnable, Scheduler};
+    use crate::task::Decision;
+    use alloc::collections::VecDeque;
+    use core::cell::RefCell;
+
+    std::thread_local! {
+        static READY: RefCell<VecDeque<Runnable>> = const { RefCell::new(VecDeque::new()) };
+    }
+
+    /// The calling thread's queue.
+    pub struct Queue;
+
+    impl Scheduler for Queue {
+        fn enqueue(runnable: Runnable) {
+            READY.with_borrow_mut(|ready| ready.push_back(runnable));
+        }
+    }
+
+    /// The task that has been ready longest on this thread.
+    pub fn next() -> Option<Runnable> {
+        READY.with_borrow_mut(VecDeque::pop_front)
+    }
+
+    /// Polls a task once and does what the decision says; returns the decision.
+    pub fn run_once(runnable: Runnable) -> Decision {
+        let decision = runnable.task().clone().poll();
+        match decision {
+            Decision::Requeue => Queue::enqueue(runnable),
+            Decision::Sleep => runnable.park().into_iter().for_each(Queue::enqueue),
+            Decision::Finished => drop(runnable),
+        }
+        decision
+    }
+
+    /// Runs this thread's ready tasks until none is left; returns the number of polls.
+    pub fn run_until_idle() -> usize {
+        core::iter::from_fn(|| next().map(run_once)).count()
+    }
+}
