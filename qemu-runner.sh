@@ -104,7 +104,13 @@ fi
 if [ -n "$exec" ]; then
     # The command travels in a second archive behind the first one, together with a marker that frames its output.
     [ "$initrd" != none ] || die "--exec needs an initramfs"
-    marker=lichen-$(od -An -N12 -tx1 /dev/urandom | tr -d ' \n')
+    # A deterministic run is told the same marker each time, any other run a new one.
+    if [ -n "$icount" ]; then
+        marker=$(printf '%s' "$icount $command" | sha256sum | cut -c1-24)
+    else
+        marker=$(od -An -N12 -tx1 /dev/urandom | tr -d ' \n')
+    fi
+    marker=lichen-$marker
     printf '%s\n' "$command" >"$work/exec"
     python3 "$top/initramfs/mkcpio.py" --output "$work/exec.cpio" \
         --file "/etc/lichen/exec=$work/exec:644" --text "/etc/lichen/marker=$marker"$'\n'

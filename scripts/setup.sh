@@ -14,6 +14,7 @@ fail() {
     echo "setup: $*" >&2
     exit 1
 }
+trap 'fail "line $LINENO failed: $BASH_COMMAND"' ERR
 have() { command -v "$1" >/dev/null 2>&1; }
 root_only() { [ "$(id -u)" = 0 ] || fail "must be root to install: $*"; }
 
@@ -34,7 +35,7 @@ update_once() {
 # --- Debian packages: what has to be there, and the package that brings it
 debian_tools() {
     local packages=() entry
-    for entry in python3:python3 cc:gcc gdb-multiarch:gdb-multiarch flock:util-linux xz:xz-utils git:git; do
+    for entry in python3:python3 cc:gcc gdb-multiarch:gdb-multiarch flock:util-linux; do
         have "${entry%%:*}" || packages+=("${entry#*:}")
     done
     [ -e /usr/include/stdlib.h ] || packages+=(libc6-dev)
@@ -46,7 +47,7 @@ debian_tools() {
 }
 
 # --- QEMU: 10 from the backports of Debian 12, else what the release itself has
-qemu_version() { qemu-system-aarch64 --version 2>/dev/null | sed -n 's/.*version \([0-9]*\)\..*/\1/p'; }
+qemu_version() { (qemu-system-aarch64 --version 2>/dev/null || true) | sed -n 's/.*version \([0-9]*\)\..*/\1/p'; }
 
 qemu() {
     local version codename

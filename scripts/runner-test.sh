@@ -1,0 +1,47 @@
+#!/bin/bash
+# Tests the runner's exit statuses and its framing of a command's output.
+#
+#     scripts/runner-test.sh [RUNNER OPTION]...      # for instance --kernel linux
+set -uo pipefail
+top=$(cd "$(dirname "$0")/.." && pwd)
+options=(--smp 2 "$@")
+passed=0 failed=0
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# expect NAME STATUS OUTPUT RUNNER-ARGUMENTS...: one run, judged by status and whole output ("*" for any).
+expect() {
+    local name=$1 wanted=$2 output=$3 status=0
+    shift 3
+    "$top/qemu-runner.sh" "${options[@]}" "$@" >"$work/out" 2>"$work/err" </dev/null || status=$?
+    printf '%b' "$output" >"$work/wanted"
+    if [ "$status" = "$wanted" ] && { [ "$output" = '*' ] || cmp -s "$work/out" "$work/wanted"; }; then
+        passed=$((passed + 1))
+        echo "ok $name"
+    else
+        failed=$((failed + 1))
+        echo "FAILED $name: status $status (expected $wanted), output:"
+        head -c 1000 "$work/out"
+        tail -n 3 "$work/err"
+    fi
+}
+
+expect output-and-status 7 'one\ntwo\n' --exec 'echo one; echo two >&2; exit 7'
+expect no-newline-at-the-end 0 'a' --exec 'printf a'
+expect empty-output 0 '' --exec 'true'
+expect bytes-as-they-are 0 'a\r\n\tb\377\n' --exec 'printf "a\r\n\tb\377\n"'
+expect quoting 0 "it's \"q\"\n" --exec 'echo "it'\''s \"q\""'
+expect a-long-command 0 '4000\n' --exec "word=$(printf 'x%.0s' {1..4000}); echo \${#word}"
+expect standard-input-is-empty 0 '0\n' --exec 'cat | wc -c'
+expect killed-by-a-signal 137 '*' --exec 'kill -9 $$'
+expect login-shell 0 'root /root\n' --exec 'echo $USER $HOME'
+expect a-hang 124 '*' --timeout 20 --exec 'sleep 1000'
+expect power-off-behind-the-back 122 '*' --exec 'poweroff -f'
+expect qemu-fails 125 '*' --cpu no-such-cpu --exec 'true'
+expect wrong-usage 120 '*' --no-such-option
+expect no-such-file 120 '*' --initrd /nonexistent --exec 'true'
+expect panic 121 '*' --exec 'echo c >/proc/sysrq-trigger; sleep 100' --timeout 60
+"$top/qemu-runner.sh" "${options[@]}" --icount 7 --exec 'cat /proc/uptime; date +%N' >"$work/first" 2>/dev/null </dev/null
+expect same-seed-same-run 0 "$(cat "$work/first")\n" --icount 7 --exec 'cat /proc/uptime; date +%N'
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]

@@ -1,0 +1,81 @@
+#!/bin/bash
+# Runs the tests and counts them; the last line is "N passed, N failed".
+#
+#     scripts/test.sh                  # everything: what `just test` runs
+#     scripts/test.sh clippy           # lints only
+#     scripts/test.sh host [FILTER]    # the tests of libkernel on this machine
+#     scripts/test.sh guest [N]...     # usertest and the boot test on N cores (default 1 2 4 8)
+#
+# Every step's output is in target/test/. A step that ends badly without having counted a failure counts as one.
+set -uo pipefail
+top=$(cd "$(dirname "$0")/.." && pwd)
+cd "$top"
+. scripts/toolchain.sh
+logs=$top/target/test
+rm -rf "$logs"
+mkdir -p "$logs"
+passed=0 failed=0
+
+# Adds up "N passed, N failed" (usertest, the boot test) and "N passed; N failed" (cargo) of a log.
+counts() {
+    awk '/^[0-9]+ passed, [0-9]+ failed/ { p += $1; f += $3 }
+         /^test result:/ { for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) p += $(i - 1); if ($i ~ /^failed/) f += $(i - 1) } }
+         END { print p + 0, f + 0 }' "$1"
+}
+
+# step NAME COMMAND...: a step that counts its own tests, or else is one test.
+step() {
+    local name=$1 log=$logs/$1.log status=0 good bad began=$SECONDS
+    shift
+    "$@" >"$log" 2>&1 </dev/null || status=$?
+    read -r good bad < <(counts "$log")
+    if [ "$status" != 0 ] && [ "$bad" = 0 ]; then
+        bad=1
+    elif [ "$status" = 0 ] && [ $((good + bad)) = 0 ]; then
+        good=1
+    fi
+    passed=$((passed + good)) failed=$((failed + bad))
+    if [ "$bad" = 0 ]; then
+        echo "ok      $name: $good passed ($((SECONDS - began)) s)"
+    else
+        echo "FAILED  $name: $good passed, $bad failed, status $status ($((SECONDS - began)) s); $log ends:"
+        grep -E '^(FAILED|error|test .* FAILED|---- )' "$log" | head -n 20 | sed 's/^/    /'
+        tail -n 25 "$log" | sed 's/^/    | /'
+    fi
+}
+
+lints() {
+    step clippy-kernel cargo clippy -q -p lichen --release --target "$KERNEL_TARGET" -- -D warnings
+    step clippy-libkernel cargo clippy -q -p libkernel --all-targets -- -D warnings
+    step clippy-usertest cargo clippy -q -p usertest --target "$USERTEST_TARGET" -- -D warnings
+}
+
+host() {
+    step host-tests cargo test -q -p libkernel -- "$@"
+}
+
+# A run of the kernel on $1 cores: the whole usertest, then typing at the shell.
+guest() {
+    step "usertest-$1" ./qemu-runner.sh --smp "$1" --timeout 900 --exec usertest
+    step "boot-$1" scripts/boot-test.py --smp "$1" --patience 2
+}
+
+case ${1:-all} in
+    clippy) lints ;;
+    host) shift; host "$@" ;;
+    guest)
+        shift
+        for n in "${@:-1}"; do guest "$n"; done
+        ;;
+    all)
+        step format cargo fmt --all --check
+        lints
+        host
+        step build scripts/build.sh release
+        step runner scripts/runner-test.sh
+        for n in 1 2 4 8; do guest "$n"; done
+        ;;
+    *) sed -n '4,7p' "$0" >&2; exit 2 ;;
+esac
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
