@@ -10,11 +10,13 @@ pub mod buddy;
 pub mod descriptor;
 pub mod frame;
 pub mod frames;
+pub mod heap;
 pub mod kernel_map;
 mod page;
 mod source;
 
 pub use address::{PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, PhysAddr, USER_LIMIT, VirtAddr};
 pub use frames::Need;
+pub use heap::KernelHeap;
 pub use page::Page;
 pub use source::PageSource;
