@@ -9,6 +9,7 @@
 
 pub mod capability;
 pub mod credentials;
+pub mod exec;
 pub mod group;
 pub mod id;
 pub mod limits;
