@@ -225,7 +225,9 @@ mod tests {
 
     #[test]
     fn kernel_mappings_are_writable_or_executable() {
-        for attributes in [Attributes::KERNEL_DATA, Attributes::KERNEL_CODE, Attributes::KERNEL_CONSTANTS, Attributes::DEVICE] {
+        for attributes in
+            [Attributes::KERNEL_DATA, Attributes::KERNEL_CODE, Attributes::KERNEL_CONSTANTS, Attributes::DEVICE]
+        {
             let bits = Descriptor::kernel(PhysAddr(0x4000_0000), attributes, 2).0;
             assert!(bits & READ_ONLY != 0 || bits & KERNEL_EXECUTE_NEVER != 0);
             assert!(bits & USER == 0 && bits & USER_EXECUTE_NEVER != 0);

@@ -74,12 +74,7 @@ pub const fn entry_index(virt: u64, level: u32) -> usize {
 ///
 /// # Safety
 /// As for [`map_range`].
-unsafe fn entry_at(
-    memory: &mut dyn TableMemory,
-    root: PhysAddr,
-    virt: u64,
-    level: u32,
-) -> Result<&'static AtomicU64> {
+unsafe fn entry_at(memory: &mut dyn TableMemory, root: PhysAddr, virt: u64, level: u32) -> Result<&'static AtomicU64> {
     let mut table = root;
     for above in 0..=level {
         // SAFETY: the pointer leads to a table of 512 entries, which lives as long as the kernel runs.

@@ -198,9 +198,7 @@ impl LineDiscipline {
     fn edit(&mut self, termios: &Termios, byte: u8, fx: &mut dyn Effects) -> bool {
         let extended = termios.local_has(abi::IEXTEN);
         let echo = termios.local_has(abi::ECHO);
-        if termios.is(abi::VERASE, byte)
-            || termios.is(abi::VKILL, byte)
-            || (extended && termios.is(abi::VWERASE, byte))
+        if termios.is(abi::VERASE, byte) || termios.is(abi::VKILL, byte) || (extended && termios.is(abi::VWERASE, byte))
         {
             self.erase(termios, byte, fx);
         } else if extended && termios.is(abi::VLNEXT, byte) {

@@ -114,7 +114,13 @@ const TABLE: &[Row] = &[
     ("ISTRIP", |t| t.input |= abi::ISTRIP, b"\xe1\n", "a\r\n", &[b"a\n"]),
     ("a wide character goes at once", |t| t.input |= abi::IUTF8, "aé\x7f\n".as_bytes(), "aé\x08 \x08\r\n", &[b"a\n"]),
     ("without IUTF8 by bytes", |t| t.local &= !abi::ECHO, "é\x7f\n".as_bytes(), "", &[b"\xc3\n"]),
-    ("a switched-off character does nothing", |t| t.characters[abi::VINTR as usize] = 0, b"\x00\x03\n", "^@^C\r\n", &[b"\x00\x03\n"]),
+    (
+        "a switched-off character does nothing",
+        |t| t.characters[abi::VINTR as usize] = 0,
+        b"\x00\x03\n",
+        "^@^C\r\n",
+        &[b"\x00\x03\n"],
+    ),
 ];
 
 #[test]

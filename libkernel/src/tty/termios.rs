@@ -146,9 +146,7 @@ impl Termios {
     /// leave the field of `self` unchanged.
     pub fn updated_from(&self, bytes: &[u8]) -> Self {
         let mut new = *self;
-        let word = |at: usize| {
-            bytes.get(at..at + 4).and_then(|b| <[u8; 4]>::try_from(b).ok()).map(u32::from_ne_bytes)
-        };
+        let word = |at: usize| bytes.get(at..at + 4).and_then(|b| <[u8; 4]>::try_from(b).ok()).map(u32::from_ne_bytes);
         new.input = word(0).unwrap_or(new.input);
         new.output = word(4).unwrap_or(new.output);
         new.control = word(8).unwrap_or(new.control);
@@ -180,11 +178,10 @@ impl Default for Termios {
 /// The speed in baud that the `CBAUD` bits of `c_cflag` name; `None` for `BOTHER`, where the speed
 /// stands in a field of its own.
 fn baud(control: u32) -> Option<u32> {
-    const LOW: [u32; 16] =
-        [0, 50, 75, 110, 134, 150, 200, 300, 600, 1200, 1800, 2400, 4800, 9600, 19200, 38400];
+    const LOW: [u32; 16] = [0, 50, 75, 110, 134, 150, 200, 300, 600, 1200, 1800, 2400, 4800, 9600, 19200, 38400];
     const HIGH: [u32; 15] = [
-        57600, 115_200, 230_400, 460_800, 500_000, 576_000, 921_600, 1_000_000, 1_152_000, 1_500_000,
-        2_000_000, 2_500_000, 3_000_000, 3_500_000, 4_000_000,
+        57600, 115_200, 230_400, 460_800, 500_000, 576_000, 921_600, 1_000_000, 1_152_000, 1_500_000, 2_000_000,
+        2_500_000, 3_000_000, 3_500_000, 4_000_000,
     ];
     let code = (control & abi::CBAUD & !abi::CBAUDEX) as usize;
     if control & abi::CBAUDEX == 0 {

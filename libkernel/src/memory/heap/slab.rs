@@ -85,7 +85,13 @@ impl Slabs {
         let fresh = size_of::<Header>().next_multiple_of(class.size()) as u32;
         // SAFETY: the block was just allocated for this slab; it is page-aligned.
         unsafe {
-            slab.write(Header { next: ptr::null_mut(), previous: ptr::null_mut(), free: ptr::null_mut(), fresh, used: 0 });
+            slab.write(Header {
+                next: ptr::null_mut(),
+                previous: ptr::null_mut(),
+                free: ptr::null_mut(),
+                fresh,
+                used: 0,
+            });
             self.link(slab);
         }
         self.empty += 1;

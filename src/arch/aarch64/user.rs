@@ -1,0 +1,91 @@
+//! User mode as a function call.
+
+use aarch64_cpu::registers::{FAR_EL1, Readable};
+
+use super::context::UserContext;
+
+/// Why user mode came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trap {
+    /// `svc`: the call's number is in x8, its arguments in x0 to x5.
+    SystemCall,
+    /// An interrupt is pending; it has not been acknowledged yet.
+    Interrupt,
+    /// A data access to `address` failed.
+    DataAbort {
+        /// The address that was accessed.
+        address: u64,
+        /// Whether it was a write.
+        write: bool,
+        /// The fault status code (ARM ARM D24.2.40, DFSC).
+        status: u8,
+    },
+    /// An instruction fetch from `address` failed.
+    InstructionAbort {
+        /// The address that was to be executed.
+        address: u64,
+        /// The fault status code.
+        status: u8,
+    },
+    /// An FP or SIMD instruction while access to the registers is off.
+    FpAccess,
+    /// An undefined or forbidden instruction.
+    Undefined,
+    /// `brk` with this immediate.
+    Breakpoint(u16),
+    /// A single step or hardware breakpoint.
+    Debug,
+    /// The program counter was not aligned.
+    PcAlignment,
+    /// The stack pointer was not aligned at a memory access.
+    SpAlignment,
+    /// An FP exception that the program unmasked, with its syndrome.
+    FpException(u32),
+    /// An external abort, or an exception that no program should be able to cause.
+    Unexpected(u64),
+}
+
+#[repr(C)]
+struct RawTrap {
+    kind: u64,
+    esr: u64,
+}
+
+unsafe extern "C" {
+    #[link_name = "enter_user"]
+    fn enter_user_raw(context: *mut UserContext) -> RawTrap;
+}
+
+/// Runs the user program from `context` until it traps; `context` then holds its registers. Called, and returns, with interrupts
+/// masked; user mode runs with them unmasked.
+#[inline]
+pub fn enter_user(context: &mut UserContext) -> Trap {
+    // SAFETY: the assembly touches only the context, its own stack frame and user state. `UserContext` never holds a
+    // privileged processor state: `set_pstate` is the only way to a foreign one.
+    let raw = unsafe { enter_user_raw(context) };
+    match (raw.kind, raw.esr >> 26) {
+        (0, 0x15) => Trap::SystemCall,
+        (1, _) => Trap::Interrupt,
+        (0, class) => decode(class, raw.esr),
+        _ => Trap::Unexpected(raw.esr),
+    }
+}
+
+/// Decodes the exception class (ARM ARM D24.2.40, ESR_EL1).
+#[cold]
+fn decode(class: u64, esr: u64) -> Trap {
+    let status = (esr & 0x3f) as u8;
+    match class {
+        0x07 => Trap::FpAccess,
+        0x20 => Trap::InstructionAbort { address: FAR_EL1.get(), status },
+        0x24 => Trap::DataAbort { address: FAR_EL1.get(), write: esr & (1 << 6) != 0, status },
+        0x22 => Trap::PcAlignment,
+        0x26 => Trap::SpAlignment,
+        0x2c => Trap::FpException(esr as u32),
+        0x3c => Trap::Breakpoint(esr as u16),
+        0x30 | 0x32 | 0x34 => Trap::Debug,
+        // Unknown, WFx, MCR and MRS traps, illegal state, SME and SVE, pointer authentication, branch target.
+        0x00..=0x1f => Trap::Undefined,
+        _ => Trap::Unexpected(esr),
+    }
+}

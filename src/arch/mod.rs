@@ -1,0 +1,4 @@
+//! The processor architecture.
+
+mod aarch64;
+pub use aarch64::*;

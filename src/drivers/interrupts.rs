@@ -1,0 +1,90 @@
+//! The interrupt manager: which handler an interrupt goes to, and how often each came to each core.
+//!
+//! Handlers run in interrupt context: interrupts are masked on the core, they may not sleep, allocate, or take a plain spin lock. The table of
+//! handlers is only added to; looking a handler up takes no lock, so handlers of several cores run at once.
+
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+
+use alloc::boxed::Box;
+use libkernel::machine::MAX_CORES;
+
+use super::gic;
+use crate::arch::core_local;
+
+/// SGI by which a core is told that its inbox was empty and is not any more.
+pub const SGI_MESSAGE: u32 = 0;
+/// SGI that stops a core for good; nothing stands before it.
+pub const SGI_STOP: u32 = 1;
+
+/// The highest interrupt number served, plus one.
+const MAX_INTERRUPTS: usize = 288;
+const FIRST_PPI: u32 = 16;
+const FIRST_SPI: u32 = 32;
+
+/// A handler and its name in `/proc/interrupts`.
+pub struct Registration {
+    /// The name.
+    pub name: &'static str,
+    /// Runs in interrupt context.
+    pub handler: fn(),
+}
+
+struct Line {
+    registration: AtomicPtr<Registration>,
+    counts: [AtomicU64; MAX_CORES],
+}
+
+static LINES: [Line; MAX_INTERRUPTS] = [const {
+    Line { registration: AtomicPtr::new(core::ptr::null_mut()), counts: [const { AtomicU64::new(0) }; MAX_CORES] }
+}; MAX_INTERRUPTS];
+
+fn register(number: u32, name: &'static str, handler: fn()) {
+    if let Some(line) = LINES.get(number as usize) {
+        let registration = Box::leak(Box::new(Registration { name, handler }));
+        line.registration.store(registration, Ordering::Release);
+    }
+}
+
+/// Installs the handler of a software-generated interrupt.
+pub fn register_sgi(sgi: u32, name: &'static str, handler: fn()) {
+    register(sgi, name, handler);
+}
+
+/// Installs the handler of a private interrupt; each core enables it for itself ([`gic::enable_private`]).
+pub fn register_private(ppi: u32, name: &'static str, handler: fn()) {
+    register(FIRST_PPI + ppi, name, handler);
+}
+
+/// Installs the handler of a shared interrupt, and enables it on `core`.
+pub fn register_shared(spi: u32, name: &'static str, handler: fn(), core: usize) {
+    register(FIRST_SPI + spi, name, handler);
+    gic::enable_shared(spi, core);
+}
+
+/// Serves all pending interrupts of this core. Interrupts are masked.
+pub fn handle() {
+    let core = core_local::this();
+    core.enter_interrupt();
+    while let Some(interrupt) = gic::acknowledge() {
+        if let Some(line) = LINES.get(interrupt.number as usize) {
+            if let Some(count) = line.counts.get(core.id()) {
+                count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            }
+            // SAFETY: a registration is never freed, and is whole before its pointer is stored.
+            if let Some(registration) = unsafe { line.registration.load(Ordering::Acquire).as_ref() } {
+                (registration.handler)();
+            }
+        }
+        gic::end(interrupt);
+    }
+    core.leave_interrupt();
+}
+
+/// The interrupts that have a handler: number, name, and the count of each core.
+pub fn statistics() -> impl Iterator<Item = (u32, &'static str, &'static [AtomicU64; MAX_CORES])> {
+    LINES.iter().enumerate().filter_map(|(number, line)| {
+        // SAFETY: as in `handle`.
+        let registration = unsafe { line.registration.load(Ordering::Acquire).as_ref() }?;
+        Some((number as u32, registration.name, &line.counts))
+    })
+}
