@@ -21,6 +21,7 @@ pub mod machine;
 pub mod memory;
 pub mod poll;
 pub mod process;
+pub mod signal;
 pub mod sync;
 pub mod task;
 pub mod tty;

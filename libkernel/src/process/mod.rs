@@ -17,7 +17,7 @@ pub mod name;
 mod numbers;
 #[expect(clippy::module_inception, reason = "the noun of the room")]
 mod process;
-mod roster;
+pub(crate) mod roster;
 pub mod status;
 pub mod table;
 mod thread;

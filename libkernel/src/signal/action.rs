@@ -95,7 +95,6 @@ impl Action {
 }
 
 /// The actions for all signals.
-#[derive(Debug)]
 pub struct Actions {
     table: IrqSpinLock<[Action; Signal::COUNT]>,
     /// Signals that have no effect if they are not blocked: `SIG_IGN`, or `SIG_DFL` and harmless.

@@ -1,0 +1,94 @@
+//! The details of pending signals, in order of arrival.
+//!
+//! One queue serves a process and all its threads: entries say for whom they are. Which signals are pending is known
+//! by bit sets elsewhere; a pending signal without an entry is one that the kernel sent and that has no details.
+#![forbid(unsafe_code)]
+
+use alloc::collections::VecDeque;
+
+use super::info::SignalInfo;
+use super::number::Signal;
+use crate::{Errno, Result};
+
+/// For whom a signal waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// Any thread of the process.
+    Process,
+    /// The thread with this key.
+    Thread(u64),
+}
+
+#[derive(Debug)]
+struct Entry {
+    target: Target,
+    info: SignalInfo,
+}
+
+/// Queued details.
+///
+/// # Invariants
+/// The capacity exceeds the entries by at least `reserved`, so that as many pushes need no memory.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    entries: VecDeque<Entry>,
+    reserved: usize,
+}
+
+impl Queue {
+    pub(super) const fn new() -> Self {
+        Self { entries: VecDeque::new(), reserved: 0 }
+    }
+
+    /// Sets room aside for one entry that will be pushed where nothing may be allocated.
+    pub(super) fn reserve(&mut self) -> Result<()> {
+        self.entries.try_reserve(self.reserved + 1)?;
+        self.reserved += 1;
+        Ok(())
+    }
+
+    /// Gives up room that [`Self::reserve`] set aside.
+    pub(super) fn unreserve(&mut self) {
+        self.reserved = self.reserved.saturating_sub(1);
+    }
+
+    /// Appends details. `EAGAIN` at `limit` entries, `ENOMEM`.
+    pub(super) fn push(&mut self, target: Target, info: SignalInfo, limit: usize) -> Result<()> {
+        if self.entries.len() >= limit {
+            return Err(Errno::EAGAIN);
+        }
+        self.entries.try_reserve(self.reserved + 1)?;
+        self.entries.push_back(Entry { target, info });
+        Ok(())
+    }
+
+    /// Appends details into the room set aside.
+    pub(super) fn push_reserved(&mut self, target: Target, info: SignalInfo) {
+        if self.entries.len() < self.entries.capacity() {
+            self.entries.push_back(Entry { target, info });
+        }
+    }
+
+    /// Takes the oldest details of a signal, and says whether more of the same wait behind.
+    pub(super) fn take(&mut self, target: Target, signal: Signal) -> (Option<SignalInfo>, bool) {
+        let wanted = |entry: &Entry| entry.target == target && entry.info.signal == signal;
+        let Some(at) = self.entries.iter().position(wanted) else { return (None, false) };
+        let info = self.entries.remove(at).map(|entry| entry.info);
+        (info, self.entries.iter().skip(at).any(wanted))
+    }
+
+    /// The queued details that a timer sent, to count an overrun into.
+    pub(super) fn timer_entry(&mut self, id: u32) -> Option<&mut SignalInfo> {
+        self.entries.iter_mut().map(|entry| &mut entry.info).find(|info| info.timer_id() == Some(id))
+    }
+
+    /// Drops what `unwanted` names.
+    pub(super) fn discard(&mut self, unwanted: impl Fn(Target, Signal) -> bool) {
+        self.entries.retain(|entry| !unwanted(entry.target, entry.info.signal));
+    }
+
+    /// How many details are queued.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+}
