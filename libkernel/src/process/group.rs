@@ -81,17 +81,20 @@ impl ProcessGroup {
         self.members.lock().iter().for_each(|member| action(member));
     }
 
-    /// A new session with a first, empty group, both with number `id`, in the table.
-    pub(super) fn new_session(_tree: &mut Tree, id: Pid) -> Result<Arc<ProcessGroup>> {
+    /// A session and its first, empty group, both with number `id`, not in the table yet.
+    pub(super) fn unlisted_session(id: Pid) -> Arc<ProcessGroup> {
         let session = Arc::new(Session::new(id));
-        let group = Arc::new(ProcessGroup { id, session, members: IrqSpinLock::new(Roster::new()) });
-        table::insert_session(&group.session)?;
-        table::insert_group(&group)?;
-        Ok(group)
+        Arc::new(ProcessGroup { id, session, members: IrqSpinLock::new(Roster::new()) })
+    }
+
+    /// Puts a new session and its group into the table, where their number must be in use already.
+    pub(super) fn list_session(self: &Arc<ProcessGroup>) -> Result<()> {
+        table::insert_session(&self.session)?;
+        table::insert_group(self)
     }
 
     /// A new, empty group with number `id` in `session`, in the table.
-    pub(super) fn new_group(_tree: &mut Tree, id: Pid, session: &Arc<Session>) -> Result<Arc<ProcessGroup>> {
+    pub(super) fn new_group(id: Pid, session: &Arc<Session>) -> Result<Arc<ProcessGroup>> {
         let group = Arc::new(ProcessGroup { id, session: session.clone(), members: IrqSpinLock::new(Roster::new()) });
         table::insert_group(&group)?;
         Ok(group)

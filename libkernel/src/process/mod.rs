@@ -7,13 +7,19 @@
 //!
 //! Nothing here knows the machine, and nothing sleeps except where a function is `async`.
 
+pub mod birth;
 pub mod capability;
 pub mod credentials;
 pub mod exec;
+pub mod exit;
 pub mod group;
 pub mod id;
+pub mod job_control;
+mod job_state;
 pub mod limits;
+mod membership;
 pub mod name;
+mod notice;
 mod numbers;
 #[expect(clippy::module_inception, reason = "the noun of the room")]
 mod process;
@@ -21,11 +27,16 @@ pub(crate) mod roster;
 pub mod status;
 pub mod table;
 mod thread;
+#[cfg(test)]
+mod tests;
 pub mod tree;
+pub mod usage;
+pub mod wait;
 
 pub use credentials::Credentials;
 pub use group::{ControllingTerminal, ProcessGroup, Session};
 pub use id::{Gid, Pid, Uid};
-pub use process::Process;
+pub use process::{Dumpable, Process};
+pub use membership::become_only_thread;
 pub use status::ExitStatus;
 pub use thread::Thread;

@@ -2,14 +2,16 @@
 #![forbid(unsafe_code)]
 
 use super::group::{ProcessGroup, Session};
-use super::id::Pid;
+use super::id::{Pid, Uid};
 use super::limits::{INFINITY, Limit, Limits, Resource};
 use super::name::Name;
 use super::roster::{Member, Roster};
 use super::status::ExitStatus;
 use super::thread::Thread;
 use super::tree::{Tree, TreeCell};
-use crate::sync::{IrqSpinLock, SpinLock};
+use super::usage::Usage;
+use crate::signal::{ProcessSignals, Signal};
+use crate::sync::{IrqSpinLock, SpinLock, WaitQueue};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
@@ -39,6 +41,25 @@ pub struct Process {
     dumpable: AtomicU8,
     subreaper: AtomicBool,
     has_execed: AtomicBool,
+    death_signal: AtomicU8,
+    real_uid: AtomicU32,
+    pub(super) usage: SpinLock<UsageSums>,
+    signals: Arc<ProcessSignals>,
+    events: Arc<WaitQueue>,
+}
+
+/// What a process takes over from the one that made it.
+pub(super) struct Seed {
+    pub limits: Limits,
+    pub name: Name,
+    pub signals: Arc<ProcessSignals>,
+}
+
+/// What threads and children that are gone have used.
+#[derive(Default)]
+pub(super) struct UsageSums {
+    pub threads: Usage,
+    pub children: Usage,
 }
 
 /// The relations of a process, which change under the tree's lock.
@@ -49,8 +70,10 @@ pub(super) struct Relations {
     pub children: VecDeque<Arc<Process>>,
     /// Set once its last thread is gone: it is a zombie.
     pub ended: Option<ExitStatus>,
-    /// A stop that wait(2) has not reported yet: the signal's number.
+    /// The number of the signal that stopped it, while it is stopped.
     pub stopped: Option<u8>,
+    /// Has wait(2) reported the stop?
+    pub stop_reported: bool,
     /// A continuation that wait(2) has not reported yet.
     pub continued: bool,
 }
@@ -61,11 +84,14 @@ pub(super) struct Threads {
     pub alive: Roster<Thread>,
     /// How the process ends, from the first exit_group(2) or fatal signal on.
     pub ending: Option<ExitStatus>,
+    /// One of them is about to run another program and waits for the others to end.
+    pub exec: bool,
 }
 
 impl Process {
     /// A process without threads, not yet related to any other.
-    pub(super) fn new(pid: Pid, start_ns: u64, group: Arc<ProcessGroup>, limits: Limits, name: Name) -> Process {
+    pub(super) fn new(pid: Pid, start_ns: u64, group: Arc<ProcessGroup>, seed: Seed) -> Process {
+        let Seed { limits, name, signals } = seed;
         Process {
             pid,
             start_ns,
@@ -77,16 +103,32 @@ impl Process {
                 children: VecDeque::new(),
                 ended: None,
                 stopped: None,
+                stop_reported: false,
                 continued: false,
             }),
-            threads: IrqSpinLock::new(Threads { alive: Roster::new(), ending: None }),
+            threads: IrqSpinLock::new(Threads { alive: Roster::new(), ending: None, exec: false }),
             limits: SpinLock::new(limits),
             name: SpinLock::new(name),
             exit_signal: AtomicU8::new(0),
             dumpable: AtomicU8::new(Dumpable::Yes as u8),
             subreaper: AtomicBool::new(false),
             has_execed: AtomicBool::new(false),
+            death_signal: AtomicU8::new(0),
+            real_uid: AtomicU32::new(0),
+            usage: SpinLock::new(UsageSums::default()),
+            signals,
+            events: Arc::new(WaitQueue::new()),
         }
+    }
+
+    /// A process that takes over what fork passes on; nothing refers to it yet. With `share_actions` the two have one
+    /// table of signal actions (`CLONE_SIGHAND`).
+    pub(super) fn offspring(&self, pid: Pid, start_ns: u64, name: Name, share_actions: bool) -> Process {
+        let signals = Arc::new(self.signals.fork(share_actions));
+        let seed = Seed { limits: self.limits.lock().clone(), name, signals };
+        let process = Process::new(pid, start_ns, self.group(), seed);
+        process.set_dumpable(self.dumpable());
+        process
     }
 
     /// Its number.
@@ -255,9 +297,51 @@ impl Process {
         self.has_execed.store(true, Ordering::Relaxed);
     }
 
+    /// The signal it gets when its parent ends (`PR_SET_PDEATHSIG`).
+    #[must_use]
+    pub fn death_signal(&self) -> Option<Signal> {
+        Signal::new(i32::from(self.death_signal.load(Ordering::Relaxed))).ok()
+    }
+
+    /// Sets the signal it gets when its parent ends.
+    pub fn set_death_signal(&self, signal: Option<Signal>) {
+        self.death_signal.store(signal.map_or(0, |signal| signal.number() as u8), Ordering::Relaxed);
+    }
+
+    /// The real user of its first thread; after the end, that of the last.
+    #[must_use]
+    pub fn real_uid(&self) -> Uid {
+        match self.leader() {
+            Some(leader) => leader.with_credentials(|credentials| credentials.uid.real),
+            None => Uid::new(self.real_uid.load(Ordering::Relaxed)).unwrap_or(Uid::ROOT),
+        }
+    }
+
+    pub(super) fn note_real_uid(&self, uid: Uid) {
+        self.real_uid.store(uid.raw(), Ordering::Relaxed);
+    }
+
+    /// What its threads share about signals.
+    #[must_use]
+    #[inline]
+    pub fn signals(&self) -> &Arc<ProcessSignals> {
+        &self.signals
+    }
+
+    /// Woken when a child of it, or it itself, has something to report to wait(2) or a pidfd.
+    #[must_use]
+    pub fn events(&self) -> &Arc<WaitQueue> {
+        &self.events
+    }
+
     pub(super) fn set_parent(self: &Arc<Process>, tree: &mut Tree, parent: Option<Arc<Process>>) {
         self.parent_pid.store(parent.as_ref().map_or(0, |parent| parent.pid.number()), Ordering::Relaxed);
         let old = core::mem::replace(&mut self.relations.get_mut(tree).parent, parent);
+        drop(old);
+    }
+
+    pub(super) fn forget_parent(&self, tree: &mut Tree) {
+        let old = self.relations.get_mut(tree).parent.take();
         drop(old);
     }
 

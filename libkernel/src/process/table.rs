@@ -174,13 +174,15 @@ pub(super) fn remove_session(id: Pid) {
     remove(id, |entry| entry.session.take());
 }
 
-/// Lets `thread` carry `tid` instead of the thread that carried it: exec by a thread that is not the leader.
-pub(super) fn replace_thread(tid: Pid, thread: &Arc<Thread>) {
-    let old = match shard(tid).lock().get_mut(&tid.number()) {
-        Some(entry) => entry.thread.replace(thread.clone()),
-        None => None,
-    };
-    drop(old);
+/// Lets `thread` carry the number of its process, whose first thread is gone, instead of its own: exec by another
+/// thread than the first.
+pub(super) fn rename_thread(thread: &Arc<Thread>, pid: Pid) {
+    let old = thread.tid();
+    thread.set_tid(pid);
+    if let Some(entry) = shard(pid).lock().get_mut(&pid.number()) {
+        entry.thread = Some(thread.clone());
+    }
+    remove(old, |entry| entry.thread.take());
 }
 
 /// Adds something to a number that is in use.

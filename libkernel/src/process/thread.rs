@@ -6,7 +6,11 @@ use super::id::Pid;
 use super::name::Name;
 use super::process::Process;
 use super::roster::Member;
-use crate::sync::SpinLock;
+use super::usage::Usage;
+use crate::machine;
+use crate::signal::{SignalSet, ThreadSignals};
+use crate::sync::{SetOnce, SpinLock};
+use crate::task::Task;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
@@ -22,12 +26,24 @@ pub struct Thread {
     name: SpinLock<Name>,
     clear_child_tid: AtomicUsize,
     robust_list: AtomicUsize,
+    start_ns: u64,
+    signals: Arc<ThreadSignals>,
+    task: SetOnce<Arc<Task>>,
 }
 
 impl Thread {
     /// A thread of `process`, not yet on its list.
-    pub(super) fn new(tid: Pid, process: Arc<Process>, credentials: Arc<Credentials>, name: Name) -> Thread {
+    pub(super) fn new(
+        tid: Pid,
+        process: Arc<Process>,
+        credentials: Arc<Credentials>,
+        name: Name,
+        blocked: SignalSet,
+    ) -> Thread {
         Thread {
+            start_ns: machine::monotonic_ns(),
+            signals: Arc::new(ThreadSignals::new(process.signals().clone(), blocked)),
+            task: SetOnce::new(),
             tid: AtomicU32::new(tid.number()),
             process,
             place: AtomicUsize::new(0),
@@ -55,6 +71,46 @@ impl Thread {
     #[inline]
     pub fn process(&self) -> &Arc<Process> {
         &self.process
+    }
+
+    /// When it began, in nanoseconds since boot.
+    #[must_use]
+    pub fn start_ns(&self) -> u64 {
+        self.start_ns
+    }
+
+    /// What it has for itself about signals.
+    #[must_use]
+    #[inline]
+    pub fn signals(&self) -> &Arc<ThreadSignals> {
+        &self.signals
+    }
+
+    /// The task that runs it. A thread is seen by others only after it has one.
+    #[must_use]
+    #[inline]
+    pub fn task(&self) -> Option<&Arc<Task>> {
+        self.task.get()
+    }
+
+    /// Says which task runs it; only the first counts.
+    pub fn set_task(&self, task: Arc<Task>) {
+        // A second task for the same thread would be dropped unused.
+        let _ = self.task.set(task);
+    }
+
+    /// What it has used so far.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let Some(task) = self.task.get() else { return Usage::default() };
+        let accounting = task.accounting();
+        Usage {
+            user_ns: accounting.user.get(),
+            system_ns: accounting.system.get(),
+            voluntary_switches: accounting.voluntary_switches.get(),
+            involuntary_switches: accounting.involuntary_switches.get(),
+            ..Usage::default()
+        }
     }
 
     /// Is its number the process's?

@@ -5,10 +5,12 @@
 //! futures of tasks have to be.
 
 pub(crate) mod atomic;
+mod once;
 mod per_cpu;
 mod spin;
 mod wait_queue;
 
+pub use once::SetOnce;
 pub use per_cpu::PerCpu;
 pub use spin::{IrqSpinLock, IrqSpinLockGuard, SpinLock, SpinLockGuard};
 pub use wait_queue::{Listener, QueueRef, WaitMode, WaitQueue, WaitUntil};

@@ -1,0 +1,173 @@
+//! How processes and threads come to be: the part of clone(2) that has no machine in it.
+//!
+//! A birth has two steps. [`Unborn`] is everything that needs memory; dropped, it leaves no trace. [`Unborn::publish`]
+//! links it to its relatives and makes it visible, after which the caller starts it.
+#![forbid(unsafe_code)]
+
+use super::credentials::Credentials;
+use super::group::ProcessGroup;
+use super::id::Pid;
+use super::limits::Limits;
+use super::name::Name;
+use super::process::{Process, Seed};
+use super::table::ReservedPid;
+use super::thread::Thread;
+use super::tree;
+use crate::signal::{ProcessSignals, SignalSet};
+use crate::{Errno, Result, machine};
+use alloc::sync::Arc;
+
+/// What a new process is to its relatives.
+#[derive(Clone, Copy, Debug)]
+pub struct Kinship {
+    /// The signal its parent gets when it ends.
+    pub exit_signal: Option<u8>,
+    /// Is it a sibling of its creator rather than a child (`CLONE_PARENT`)?
+    pub sibling: bool,
+    /// Does it share its creator's table of signal actions (`CLONE_SIGHAND`)?
+    pub share_actions: bool,
+}
+
+/// A thread that nobody can see yet, perhaps with a process around it.
+pub struct Unborn {
+    number: ReservedPid,
+    thread: Arc<Thread>,
+    kinship: Option<Kinship>,
+}
+
+impl Unborn {
+    /// A thread of `creator`'s process.
+    ///
+    /// # Errors
+    /// `EAGAIN` without a free number, `ENOMEM`.
+    pub fn thread_of(creator: &Arc<Thread>) -> Result<Unborn> {
+        let number = ReservedPid::take()?;
+        let thread = Thread::new(number.pid(), creator.process().clone(), creator.credentials(), creator.name(), blocked(creator));
+        Ok(Unborn { number, thread: Arc::new(thread), kinship: None })
+    }
+
+    /// The first thread of a new process that inherits from `creator`'s.
+    ///
+    /// # Errors
+    /// As for [`Unborn::thread_of`].
+    pub fn process_of(creator: &Arc<Thread>, kinship: Kinship) -> Result<Unborn> {
+        let number = ReservedPid::take()?;
+        let process = Arc::new(creator.process().offspring(
+            number.pid(),
+            machine::monotonic_ns(),
+            creator.name(),
+            kinship.share_actions,
+        ));
+        process.set_exit_signal(kinship.exit_signal);
+        let thread = Thread::new(number.pid(), process, creator.credentials(), creator.name(), blocked(creator));
+        Ok(Unborn { number, thread: Arc::new(thread), kinship: Some(kinship) })
+    }
+
+    /// The thread, to be given what it needs to run.
+    #[must_use]
+    pub fn thread(&self) -> &Arc<Thread> {
+        &self.thread
+    }
+
+    /// Makes the thread visible as a child or thread of `creator`'s process.
+    ///
+    /// # Errors
+    /// `ERESTARTNOINTR` when the process is on its way out (or another of its threads is in exec), so that the thread
+    /// sees to that first; `ENOMEM`. Nothing has happened then.
+    pub fn publish(self, creator: &Arc<Thread>) -> Result<Arc<Thread>> {
+        let thread = self.thread.clone();
+        match self.kinship {
+            None => self.join_process()?,
+            Some(kinship) => self.join_family(creator.process(), kinship)?,
+        }
+        Ok(thread)
+    }
+
+    fn join_process(self) -> Result<()> {
+        let process = self.thread.process().clone();
+        process.enlist(&self.thread)?;
+        let published = self.number.publish(&self.thread, None);
+        if published.is_err() {
+            process.withdraw(&self.thread);
+        }
+        published
+    }
+
+    fn join_family(self, creator: &Arc<Process>, kinship: Kinship) -> Result<()> {
+        let process = &self.thread.process().clone();
+        let mut tree = tree::lock();
+        if creator.ending().is_some() {
+            return Err(Errno::ERESTARTNOINTR);
+        }
+        let elder = if kinship.sibling { creator.relations.get(&tree).parent.clone() } else { None };
+        let parent = elder.unwrap_or_else(|| creator.clone());
+        parent.relations.get_mut(&mut tree).children.try_reserve(1)?;
+        process.enlist(&self.thread)?;
+        // The group is the creator's of this moment: it may have changed since the process was made.
+        let group = creator.group();
+        process.set_group(group.clone());
+        group.join(&mut tree, process)?;
+        if let Err(error) = self.number.publish(&self.thread, Some(process)) {
+            group.leave(&mut tree, process);
+            process.withdraw(&self.thread);
+            return Err(error);
+        }
+        process.set_parent(&mut tree, Some(parent.clone()));
+        parent.relations.get_mut(&mut tree).children.push_back(process.clone());
+        Ok(())
+    }
+}
+
+/// Makes the first process, with a session and group of its own, and its one thread, not yet published.
+///
+/// # Errors
+/// `EEXIST` when there is a process already, `ENOMEM`.
+pub fn first_process(name: Name, limits: Limits) -> Result<Founder> {
+    let number = ReservedPid::take()?;
+    if number.pid() != Pid::INIT {
+        return Err(Errno::EEXIST);
+    }
+    Ok(Founder::new(number, name, limits))
+}
+
+/// A process without parent, in a session of its own, and its thread, which nobody can see yet.
+pub struct Founder {
+    number: ReservedPid,
+    group: Arc<ProcessGroup>,
+    thread: Arc<Thread>,
+}
+
+impl Founder {
+    pub(super) fn new(number: ReservedPid, name: Name, limits: Limits) -> Founder {
+        let group = ProcessGroup::unlisted_session(number.pid());
+        let seed = Seed { limits, name, signals: Arc::new(ProcessSignals::new()) };
+        let process = Arc::new(Process::new(number.pid(), machine::monotonic_ns(), group.clone(), seed));
+        let credentials = Arc::new(Credentials::root());
+        let thread = Arc::new(Thread::new(number.pid(), process, credentials, name, SignalSet::EMPTY));
+        Founder { number, group, thread }
+    }
+
+    /// The thread, to be given what it needs to run.
+    #[must_use]
+    pub fn thread(&self) -> &Arc<Thread> {
+        &self.thread
+    }
+
+    /// Makes it visible.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub fn publish(self) -> Result<Arc<Thread>> {
+        let process = self.thread.process();
+        let mut tree = tree::lock();
+        process.enlist(&self.thread)?;
+        self.number.publish(&self.thread, Some(process))?;
+        self.group.list_session()?;
+        self.group.join(&mut tree, process)?;
+        Ok(self.thread)
+    }
+}
+
+fn blocked(creator: &Thread) -> SignalSet {
+    creator.signals().blocked()
+}

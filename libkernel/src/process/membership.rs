@@ -1,0 +1,117 @@
+//! The threads of a process: joining, leaving, what they used together, and being the only one left (exec).
+#![forbid(unsafe_code)]
+
+use super::process::Process;
+use super::status::ExitStatus;
+use super::table;
+use super::thread::Thread;
+use super::usage::Usage;
+use crate::{Errno, Result};
+use alloc::sync::Arc;
+
+impl Process {
+    /// Adds a thread, which has its task already.
+    ///
+    /// # Errors
+    /// `ERESTARTNOINTR` when the process ends or one of its threads is in exec, `ENOMEM`.
+    pub(super) fn enlist(&self, thread: &Arc<Thread>) -> Result<()> {
+        {
+            let mut threads = self.threads.lock();
+            if threads.ending.is_some() || threads.exec {
+                return Err(Errno::ERESTARTNOINTR);
+            }
+            threads.alive.insert(thread.clone())?;
+        }
+        if let Some(task) = thread.task()
+            && let Err(error) = thread.signals().join(task)
+        {
+            let removed = self.threads.lock().alive.remove(thread);
+            drop(removed);
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Takes back a thread that was enlisted and never ran.
+    pub(super) fn withdraw(&self, thread: &Arc<Thread>) {
+        thread.signals().part();
+        let removed = self.threads.lock().alive.remove(thread);
+        drop(removed);
+    }
+
+    /// Removes an ending thread. If it was the last, returns how the process ends: as was decided, else by `status`.
+    pub(super) fn discharge(&self, thread: &Arc<Thread>, status: ExitStatus) -> Option<ExitStatus> {
+        self.usage.lock().threads.add(&thread.usage());
+        let mut threads = self.threads.lock();
+        let removed = threads.alive.remove(thread);
+        let last = removed.is_some() && threads.alive.is_empty();
+        let ended = last.then(|| *threads.ending.get_or_insert(status));
+        let awaited = threads.exec;
+        drop(threads);
+        drop(removed);
+        if awaited {
+            self.events().wake_all();
+        }
+        ended
+    }
+
+    /// What all its threads used, those that are gone included.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let mut sum = self.usage.lock().threads;
+        self.for_each_thread(|thread| sum.add(&thread.usage()));
+        sum
+    }
+
+    /// What its children used that were waited for, with their children.
+    #[must_use]
+    pub fn children_usage(&self) -> Usage {
+        self.usage.lock().children
+    }
+
+    /// What it and its waited-for descendants used: what its parent takes over.
+    pub(super) fn total_usage(&self) -> Usage {
+        let mut sum = self.usage();
+        sum.add(&self.children_usage());
+        sum
+    }
+
+    pub(super) fn add_child_usage(&self, usage: &Usage) {
+        self.usage.lock().children.add(usage);
+    }
+}
+
+/// Makes `thread` the only one of its process, with the process's number, before it runs another program: the others
+/// are asked to end, and this waits until they have.
+///
+/// # Errors
+/// `ERESTARTNOINTR` when the process ends meanwhile, or another thread was faster; the thread then has to leave.
+pub async fn become_only_thread(thread: &Arc<Thread>) -> Result<()> {
+    let process = thread.process();
+    {
+        let mut threads = process.threads.lock();
+        if threads.ending.is_some() || threads.exec {
+            return Err(Errno::ERESTARTNOINTR);
+        }
+        if threads.alive.len() == 1 && thread.is_leader() {
+            return Ok(());
+        }
+        threads.exec = true;
+    }
+    process.signals().end_others(thread.signals());
+    let outcome = crate::poll::wait_for(|table| {
+        table.register(process.events());
+        let threads = process.threads.lock();
+        if threads.ending.is_some() {
+            return Some(Err(Errno::ERESTARTNOINTR));
+        }
+        (threads.alive.len() == 1).then_some(Ok(()))
+    })
+    .await;
+    process.threads.lock().exec = false;
+    outcome?;
+    if !thread.is_leader() {
+        table::rename_thread(thread, process.pid());
+    }
+    Ok(())
+}

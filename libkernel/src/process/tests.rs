@@ -1,0 +1,301 @@
+//! Tests of births, ends, waits and job control. They share one table and one init, as processes do.
+
+use super::birth::{Kinship, Unborn, first_process};
+use super::exit::finish_thread;
+use super::job_control::{new_session, set_group};
+use super::limits::Limits;
+use super::membership::become_only_thread;
+use super::name::Name;
+use super::wait::{Change, Kin, Report, Request, Target, try_wait};
+use super::*;
+use crate::Errno;
+use crate::signal::{Action, Disposition, Signal};
+use crate::task::{Task, host};
+use alloc::sync::Arc;
+use std::sync::OnceLock;
+
+const CHILD: Kinship = Kinship { exit_signal: Some(17), sibling: false, share_actions: false };
+const ALL: Request =
+    Request { target: Target::Any, kin: Kin::All, ended: true, stopped: true, continued: true, keep: false };
+
+fn init() -> Arc<Thread> {
+    static INIT: OnceLock<Arc<Thread>> = OnceLock::new();
+    INIT.get_or_init(|| first_process(Name::new(b"init"), Limits::initial(1000)).unwrap().publish().unwrap()).clone()
+}
+
+fn task() -> Arc<Task> {
+    Task::new("test", async {})
+}
+
+fn fork(parent: &Arc<Thread>) -> Arc<Thread> {
+    let child = Unborn::process_of(parent, CHILD).unwrap();
+    child.thread().set_task(task());
+    child.publish(parent).unwrap()
+}
+
+fn clone(creator: &Arc<Thread>) -> Arc<Thread> {
+    let thread = Unborn::thread_of(creator).unwrap();
+    thread.thread().set_task(task());
+    thread.publish(creator).unwrap()
+}
+
+fn end(thread: &Arc<Thread>, code: u8) {
+    finish_thread(thread, ExitStatus::Exited(code));
+}
+
+fn wait(parent: &Arc<Thread>) -> crate::Result<Option<Report>> {
+    try_wait(parent.process(), &ALL)
+}
+
+fn wait_for(parent: &Arc<Thread>, child: &Arc<Thread>) -> crate::Result<Option<Report>> {
+    try_wait(parent.process(), &Request { target: Target::Process(child.process().pid()), ..ALL })
+}
+
+fn has_child_signal(thread: &Arc<Thread>) -> bool {
+    thread.process().signals().pending().contains(Signal::CHLD)
+}
+
+fn catch_child_signals(thread: &Arc<Thread>) {
+    let action = Action { disposition: Disposition::Handler(0x1000), ..Action::DEFAULT };
+    thread.process().signals().set_action(Signal::CHLD, action);
+}
+
+#[test]
+fn a_child_is_waited_for_once_and_its_number_is_free_then() {
+    let parent = fork(&init());
+    catch_child_signals(&parent);
+    assert_eq!(wait(&parent), Err(Errno::ECHILD));
+    let child = fork(&parent);
+    assert_eq!(child.process().parent_pid(), Some(parent.tid()));
+    assert_eq!(wait(&parent), Ok(None));
+    end(&child, 3);
+    assert!(has_child_signal(&parent));
+    assert!(child.process().is_zombie());
+    let report = wait(&parent).unwrap().unwrap();
+    assert_eq!((report.pid, report.change), (child.tid(), Change::Ended(ExitStatus::Exited(3))));
+    assert!(table::process(child.tid()).is_none());
+    assert_eq!(wait(&parent), Err(Errno::ECHILD));
+}
+
+#[test]
+fn a_kept_report_can_be_taken_again() {
+    let parent = fork(&init());
+    let child = fork(&parent);
+    end(&child, 0);
+    let keep = Request { keep: true, ..ALL };
+    assert!(try_wait(parent.process(), &keep).unwrap().is_some());
+    assert!(try_wait(parent.process(), &keep).unwrap().is_some());
+    assert!(wait(&parent).unwrap().is_some());
+}
+
+#[test]
+fn targets_and_kinds_select_children() {
+    let parent = fork(&init());
+    let plain = fork(&parent);
+    let cloned = Unborn::process_of(&parent, Kinship { exit_signal: None, ..CHILD }).unwrap();
+    cloned.thread().set_task(task());
+    let cloned = cloned.publish(&parent).unwrap();
+    end(&cloned, 1);
+    let of_kind = |kin| try_wait(parent.process(), &Request { kin, keep: true, ..ALL });
+    assert_eq!(of_kind(Kin::Ordinary), Ok(None));
+    assert_eq!(of_kind(Kin::Cloned).unwrap().unwrap().pid, cloned.tid());
+    set_group(parent.process(), Some(plain.tid()), None).unwrap();
+    let in_group = |id| try_wait(parent.process(), &Request { target: Target::Group(id), keep: true, ..ALL });
+    assert_eq!(in_group(plain.tid()), Ok(None));
+    assert_eq!(in_group(parent.process().group_id()).unwrap().unwrap().pid, cloned.tid());
+}
+
+#[test]
+fn a_process_ends_once_with_its_last_thread_and_the_first_decision_counts() {
+    let parent = fork(&init());
+    catch_child_signals(&parent);
+    let leader = fork(&parent);
+    let others: Vec<_> = (0..100).map(|_| clone(&leader)).collect();
+    end(&leader, 7);
+    assert_eq!(wait(&parent), Ok(None), "the first thread's end is not the process's");
+    leader.process().begin_end(ExitStatus::Killed { signal: 9, core: false });
+    leader.process().begin_end(ExitStatus::Exited(1));
+    for other in &others {
+        assert_eq!(wait(&parent), Ok(None));
+        assert!(!has_child_signal(&parent));
+        end(other, 0);
+    }
+    assert!(has_child_signal(&parent));
+    let report = wait(&parent).unwrap().unwrap();
+    assert_eq!(report.change, Change::Ended(ExitStatus::Killed { signal: 9, core: false }));
+    assert_eq!(wait(&parent), Err(Errno::ECHILD));
+}
+
+#[test]
+fn an_ending_process_gets_no_new_threads_or_children() {
+    let thread = fork(&init());
+    thread.process().begin_end(ExitStatus::Exited(0));
+    for unborn in [Unborn::thread_of(&thread), Unborn::process_of(&thread, CHILD)] {
+        let unborn = unborn.unwrap();
+        let number = unborn.thread().tid();
+        assert!(unborn.publish(&thread).is_err());
+        assert!(table::thread(number).is_none());
+    }
+}
+
+#[test]
+fn a_parent_that_ignores_child_signals_has_no_zombies() {
+    let parent = fork(&init());
+    let ignore = Action { disposition: Disposition::Ignore, ..Action::DEFAULT };
+    parent.process().signals().set_action(Signal::CHLD, ignore);
+    let child = fork(&parent);
+    end(&child, 0);
+    assert!(table::process(child.tid()).is_none());
+    assert_eq!(wait(&parent), Err(Errno::ECHILD));
+}
+
+#[test]
+fn orphans_go_to_the_nearest_subreaper() {
+    let reaper = fork(&init());
+    reaper.process().set_subreaper(true);
+    let middle = fork(&reaper);
+    let zombie = fork(&middle);
+    let living = fork(&middle);
+    end(&zombie, 4);
+    end(&middle, 0);
+    assert_eq!(living.process().parent_pid(), Some(reaper.tid()));
+    assert_eq!(wait_for(&reaper, &zombie).unwrap().unwrap().change, Change::Ended(ExitStatus::Exited(4)));
+    assert!(wait_for(&reaper, &middle).unwrap().is_some());
+    assert_eq!(wait_for(&reaper, &living), Ok(None));
+}
+
+#[test]
+fn stops_and_continuations_are_reported_once_each() {
+    let parent = fork(&init());
+    catch_child_signals(&parent);
+    let child = fork(&parent);
+    child.process().report_stopped(19);
+    assert!(has_child_signal(&parent));
+    assert_eq!(wait(&parent).unwrap().unwrap().change, Change::Stopped(19));
+    assert_eq!(wait(&parent), Ok(None));
+    child.process().report_continued();
+    assert_eq!(wait(&parent).unwrap().unwrap().change, Change::Continued);
+    assert_eq!(wait(&parent), Ok(None));
+}
+
+#[test]
+fn groups_and_sessions_follow_posix() {
+    let shell = fork(&init());
+    let session = new_session(shell.process()).unwrap();
+    assert_eq!((shell.process().session_id(), shell.process().group_id()), (session, session));
+    assert_eq!(new_session(shell.process()), Err(Errno::EPERM), "a leader makes no session");
+    assert_eq!(set_group(shell.process(), None, None), Err(Errno::EPERM), "nor does it change its group");
+    let job = fork(&shell);
+    let mate = fork(&shell);
+    assert_eq!(set_group(shell.process(), Some(mate.tid()), Some(job.tid())), Err(Errno::EPERM), "no such group yet");
+    set_group(shell.process(), Some(job.tid()), Some(job.tid())).unwrap();
+    set_group(mate.process(), None, Some(job.tid())).unwrap();
+    assert_eq!(mate.process().group_id(), job.tid());
+    assert_eq!(set_group(job.process(), Some(mate.tid()), None), Err(Errno::ESRCH), "not its child");
+    let foreign = fork(&init());
+    new_session(foreign.process()).unwrap();
+    assert_eq!(set_group(mate.process(), None, Some(foreign.tid())), Err(Errno::EPERM), "another session");
+    mate.process().mark_execed();
+    assert_eq!(set_group(shell.process(), Some(mate.tid()), None), Err(Errno::EACCES));
+}
+
+#[test]
+fn a_group_keeps_its_number_taken_until_it_is_empty() {
+    let shell = fork(&init());
+    let leader = fork(&shell);
+    set_group(shell.process(), Some(leader.tid()), None).unwrap();
+    let mate = fork(&leader);
+    end(&leader, 0);
+    assert!(wait_for(&shell, &leader).unwrap().is_some());
+    assert!(table::process(leader.tid()).is_none());
+    assert!(table::group(leader.tid()).is_some());
+    end(&mate, 0);
+    assert!(wait_for(&init(), &mate).unwrap().is_some());
+    assert!(table::group(leader.tid()).is_none());
+}
+
+#[test]
+fn stopped_jobs_that_lose_their_shell_are_hung_up() {
+    let login = fork(&init());
+    new_session(login.process()).unwrap();
+    let shell = fork(&login);
+    set_group(login.process(), Some(shell.tid()), None).unwrap();
+    let job = fork(&shell);
+    set_group(shell.process(), Some(job.tid()), None).unwrap();
+    assert!(!job.process().group().is_orphaned());
+    job.process().report_stopped(19);
+    end(&shell, 0);
+    assert!(job.process().group().is_orphaned());
+    assert!(job.process().signals().pending().contains(Signal::HUP));
+}
+
+#[test]
+fn exec_by_another_thread_takes_over_the_first_threads_number() {
+    let leader = fork(&init());
+    let other = clone(&leader);
+    let third = clone(&leader);
+    let old = other.tid();
+    let caller = other.clone();
+    let finished = Arc::new(OnceLock::new());
+    let result = finished.clone();
+    let exec = Task::new("exec", async move {
+        let _ = result.set(become_only_thread(&caller).await);
+    });
+    exec.wake();
+    host::run_until_idle();
+    assert!(finished.get().is_none());
+    assert!(Unborn::thread_of(&other).unwrap().publish(&other).is_err(), "no new threads during exec");
+    end(&leader, 0);
+    end(&third, 0);
+    host::run_until_idle();
+    assert_eq!(finished.get(), Some(&Ok(())));
+    assert_eq!(other.tid(), leader.process().pid());
+    assert!(table::thread(old).is_none());
+    assert!(Arc::ptr_eq(&table::thread(other.tid()).unwrap(), &other));
+    assert!(!leader.process().is_zombie());
+}
+
+#[test]
+fn the_table_can_be_read_while_processes_come_and_go() {
+    let parent = fork(&init());
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let reader = {
+        let stop = stop.clone();
+        std::thread::spawn(move || {
+            let mut seen = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let mut last = 0;
+                for process in table::processes() {
+                    assert!(process.pid().number() > last);
+                    last = process.pid().number();
+                    let _ = (process.name(), process.usage(), process.group_id(), process.is_zombie());
+                    seen += 1;
+                }
+            }
+            seen
+        })
+    };
+    for _ in 0..2000 {
+        let child = fork(&parent);
+        end(&child, 0);
+        assert!(wait_for(&parent, &child).unwrap().is_some());
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(reader.join().unwrap() > 0);
+}
+
+#[test]
+fn every_object_is_freed_in_the_end() {
+    let parent = fork(&init());
+    let child = fork(&parent);
+    let process = Arc::downgrade(child.process());
+    let group = Arc::downgrade(&child.process().group());
+    new_session(child.process()).unwrap();
+    let thread = Arc::downgrade(&child);
+    end(&child, 0);
+    assert!(wait(&parent).unwrap().is_some());
+    drop(child);
+    assert!(thread.upgrade().is_none());
+    assert!(process.upgrade().is_none());
+    assert!(group.upgrade().is_some(), "the old group is the parent's");
+}
