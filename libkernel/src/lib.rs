@@ -19,11 +19,14 @@ pub mod errno;
 pub mod io;
 pub mod machine;
 pub mod memory;
+pub mod message;
 pub mod poll;
 pub mod process;
 pub mod signal;
 pub mod sync;
 pub mod task;
+pub mod time;
+pub mod tree;
 pub mod tty;
 
 pub use errno::{Errno, Result};

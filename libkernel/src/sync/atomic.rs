@@ -1,6 +1,10 @@
-//! The atomics of the lock-free parts: the machine's own, or loom's when a model of them is checked.
+//! The atomics and cells of the lock-free parts: the machine's own, or loom's when a model of them is checked.
 
 #[cfg(not(loom))]
-pub use core::sync::atomic::{AtomicU32, Ordering};
+pub use core::cell::Cell;
+#[cfg(not(loom))]
+pub use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 #[cfg(loom)]
-pub use loom::sync::atomic::{AtomicU32, Ordering};
+pub use loom::cell::Cell;
+#[cfg(loom)]
+pub use loom::sync::atomic::{AtomicPtr, AtomicU32, Ordering};

@@ -1,6 +1,7 @@
 //! The right to schedule a task.
 
 use alloc::sync::Arc;
+use core::fmt;
 use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
@@ -55,6 +56,12 @@ impl Runnable {
     pub unsafe fn from_raw(pointer: NonNull<Task>) -> Self {
         // SAFETY: the caller's contract.
         Self(unsafe { Arc::from_raw(pointer.as_ptr()) })
+    }
+}
+
+impl fmt::Debug for Runnable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

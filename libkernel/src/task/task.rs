@@ -13,6 +13,7 @@ use core::task::{Context, Poll, Waker};
 
 use super::state::{Activity, TaskState};
 use super::{Accounting, Parameters, Runnable, WaitLocation, current, ready, waker};
+use crate::message;
 
 /// A number that no other task ever has; it breaks ties between equal deadlines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,7 +62,11 @@ pub struct Task {
 }
 
 /// What only the holder of a task's [`Runnable`] reaches.
-pub struct Scheduling {}
+#[derive(Default)]
+pub struct Scheduling {
+    /// Links the task into an inbox while it travels.
+    pub(crate) node: message::Node<message::Kind>,
+}
 
 // SAFETY: the future is `Send` and is reached only by the core that polls it; the scheduling state is reached only through the
 // one `Runnable`; both change hands by the release and acquire operations of the run state. Everything else is atomic.
@@ -83,7 +88,7 @@ impl Task {
             interrupt: AtomicBool::new(false),
             id,
             future: UnsafeCell::new(Some(future)),
-            scheduling: UnsafeCell::new(Scheduling {}),
+            scheduling: UnsafeCell::new(Scheduling::default()),
             parameters: Parameters::default(),
             accounting: Accounting::default(),
             waiting: WaitLocation::default(),
@@ -222,7 +227,7 @@ impl Task {
     }
 
     #[inline]
-    pub(super) fn scheduling(&self) -> *mut Scheduling {
+    pub(crate) fn scheduling(&self) -> *mut Scheduling {
         self.scheduling.get()
     }
 }

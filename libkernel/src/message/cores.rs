@@ -1,0 +1,108 @@
+//! The inboxes of the cores, and what was counted about them.
+//!
+//! A core reads its own inbox only; sending is open to all. The counters of a core are written by that core.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Inbox, Message, Reader};
+use crate::machine::{self, MAX_CORES};
+use crate::per_cpu;
+
+#[repr(align(128))]
+struct Slot(Inbox<Message>);
+
+static INBOXES: [Slot; MAX_CORES] = [const { Slot(Inbox::new()) }; MAX_CORES];
+
+per_cpu! {
+    static READER: Reader<Message> = Reader::new();
+}
+
+/// What a core counted about messages.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Statistics {
+    sent: AtomicU64,
+    interrupts: AtomicU64,
+    received: AtomicU64,
+    to_itself: AtomicU64,
+}
+
+static STATISTICS: [Statistics; MAX_CORES] = [const {
+    Statistics {
+        sent: AtomicU64::new(0),
+        interrupts: AtomicU64::new(0),
+        received: AtomicU64::new(0),
+        to_itself: AtomicU64::new(0),
+    }
+}; MAX_CORES];
+
+impl Statistics {
+    /// Messages that the core sent.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Interrupts that the core raised for them: far fewer than messages under load.
+    pub fn interrupts(&self) -> u64 {
+        self.interrupts.load(Ordering::Relaxed)
+    }
+
+    /// Messages that the core received.
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// Messages that the core sent to itself: always 0.
+    pub fn to_itself(&self) -> u64 {
+        self.to_itself.load(Ordering::Relaxed)
+    }
+}
+
+/// The counters of a core.
+pub fn statistics(core: usize) -> Option<&'static Statistics> {
+    STATISTICS.get(core)
+}
+
+#[inline]
+fn count(select: impl Fn(&Statistics) -> &AtomicU64) {
+    if let Some(statistics) = STATISTICS.get(machine::core_id()) {
+        // An interrupt on this core may count too, so a plain load and store would not do.
+        select(statistics).fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Sends a message to a core, and interrupts it if its inbox was empty. Any context; does not allocate.
+///
+/// # Panics
+/// In debug builds, if a core sends to itself or to a core that cannot exist.
+pub fn send(core: usize, message: Message) {
+    let Some(Slot(inbox)) = INBOXES.get(core) else {
+        debug_assert!(false, "no core {core}");
+        return;
+    };
+    count(|statistics| &statistics.sent);
+    if core == machine::core_id() {
+        debug_assert!(false, "a core sent itself a message");
+        count(|statistics| &statistics.to_itself);
+    }
+    if inbox.push(message) {
+        count(|statistics| &statistics.interrupts);
+        machine::raise_ipi(core);
+    }
+}
+
+/// The next message of this core. What is left after a bounded number of calls stays for the next time, see [`pending`].
+#[inline]
+pub fn receive() -> Option<Message> {
+    let Slot(inbox) = INBOXES.get(machine::core_id())?;
+    let message = READER.with(|reader| reader.next(inbox))?;
+    count(|statistics| &statistics.received);
+    Some(message)
+}
+
+/// Whether this core has messages to receive. Exact with interrupts masked, as on the way into idle.
+#[inline]
+pub fn pending() -> bool {
+    let Some(Slot(inbox)) = INBOXES.get(machine::core_id()) else { return false };
+    !inbox.is_empty() || READER.with(|reader| !reader.is_empty())
+}

@@ -1,0 +1,107 @@
+//! Messages between cores: the only way in which they interact.
+//!
+//! Each core has one [`Inbox`]. A sender pushes a [`Message`] and raises one interrupt at the receiver if the inbox was empty
+//! ([`Inbox::push`] says so). A message carries the ownership of what it names; while it travels, that is in no other place. The
+//! nodes live in what is sent, so sending neither allocates nor fails. A core never sends to itself.
+
+mod call;
+mod cores;
+mod inbox;
+mod steal;
+
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::ptr::NonNull;
+
+pub use call::{Call, Entry, RemoteCall, remote_call};
+pub use cores::{Statistics, pending, receive, send, statistics};
+pub use inbox::{Envelope, Inbox, Node, Post, Reader};
+pub use steal::{BATCH, StealRequest};
+
+use crate::task::{Runnable, Task};
+use crate::time::Timer;
+
+/// Everything that one core tells another.
+#[derive(Debug)]
+pub enum Message {
+    /// A task that slept, or is new, is to run on the receiver.
+    Placed(Runnable),
+    /// A task that was queued elsewhere, with its lag and its relative deadline.
+    Moved(Runnable),
+    /// The sender has nothing to do and asks for tasks.
+    Steal(Box<StealRequest>),
+    /// The answer to the receiver's request: the tasks given, or none.
+    StealAnswer(Box<StealRequest>),
+    /// A timer of the receiver's queue was cancelled elsewhere.
+    TimerCancelled(Arc<Timer>),
+    /// A closure to run on the receiver.
+    Call(Call),
+}
+
+/// Which message a node carries.
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "as the messages of the same names")]
+pub enum Kind {
+    Placed,
+    Moved,
+    Steal,
+    StealAnswer,
+    TimerCancelled,
+    Call(Entry),
+}
+
+impl Post for Message {
+    type Tag = Kind;
+
+    fn into_envelope(self) -> Envelope<Kind> {
+        match self {
+            Self::Placed(runnable) => task_envelope(runnable, Kind::Placed),
+            Self::Moved(runnable) => task_envelope(runnable, Kind::Moved),
+            Self::Steal(request) => steal_envelope(request, Kind::Steal),
+            Self::StealAnswer(request) => steal_envelope(request, Kind::StealAnswer),
+            Self::TimerCancelled(timer) => {
+                let timer = Arc::into_raw(timer);
+                // SAFETY: the pointer comes from an `Arc`, whose reference the message keeps.
+                let node = unsafe { NonNull::from(&(*timer).node) };
+                Envelope { node, content: timer.cast(), tag: Kind::TimerCancelled }
+            }
+            Self::Call(call) => {
+                let (node, content, entry) = call.into_parts();
+                Envelope { node, content, tag: Kind::Call(entry) }
+            }
+        }
+    }
+
+    unsafe fn from_envelope(Envelope { node, content, tag }: Envelope<Kind>) -> Self {
+        // SAFETY: by the caller's contract `into_envelope` made the envelope, so `content` is what the tag says, given back once.
+        unsafe {
+            let task =
+                |content: *const ()| Runnable::from_raw(NonNull::new_unchecked(content.cast::<Task>().cast_mut()));
+            match tag {
+                Kind::Placed => Self::Placed(task(content)),
+                Kind::Moved => Self::Moved(task(content)),
+                Kind::Steal => Self::Steal(Box::from_raw(content.cast::<StealRequest>().cast_mut())),
+                Kind::StealAnswer => Self::StealAnswer(Box::from_raw(content.cast::<StealRequest>().cast_mut())),
+                Kind::TimerCancelled => Self::TimerCancelled(Arc::from_raw(content.cast::<Timer>())),
+                Kind::Call(entry) => Self::Call(Call::from_parts(node, content, entry)),
+            }
+        }
+    }
+}
+
+fn task_envelope(runnable: Runnable, tag: Kind) -> Envelope<Kind> {
+    let task = runnable.into_raw();
+    // SAFETY: the runnable was the only way to the scheduling state, and its pointer keeps the task alive.
+    let node = unsafe { NonNull::from(&(*Task::scheduling(task.as_ref())).node) };
+    Envelope { node, content: task.as_ptr().cast_const().cast(), tag }
+}
+
+fn steal_envelope(request: Box<StealRequest>, tag: Kind) -> Envelope<Kind> {
+    let request = Box::into_raw(request);
+    // SAFETY: the pointer was a box's a moment ago; the box's ownership is the message's now.
+    let node = unsafe { NonNull::from(&(*request).node) };
+    Envelope { node, content: request.cast_const().cast(), tag }
+}

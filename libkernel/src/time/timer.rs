@@ -1,0 +1,164 @@
+//! One timer: shared between its user and the core on whose queue it is.
+//!
+//! | state | meaning | who may change it |
+//! |---|---|---|
+//! | idle | in no queue; never started, or expired | the user: `arm` |
+//! | armed | in the queue of its home core | the home core: expiry. Anyone: `cancel` |
+//! | cancelled | will not wake; the home core still has it in its queue, or a message about it under way | the home core: `retire` |
+//!
+//! A cancelled timer stays alive, because the queue and the message hold references, and it cannot be armed before its home core has
+//! retired it, so a late message never takes away a new deadline.
+
+use alloc::sync::Arc;
+use core::cell::UnsafeCell;
+use core::fmt;
+use core::task::Waker;
+
+use crate::message::{Kind, Node};
+use crate::sync::IrqSpinLock;
+use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::tree::{Element, Links};
+
+const IDLE: u32 = 0;
+const ARMED: u32 = 1;
+const CANCELLED: u32 = 2;
+
+/// A timer; see [`Alarm`](super::Alarm) for its use.
+pub struct Timer {
+    pub(crate) node: Node<Kind>,
+    state: AtomicU32,
+    /// Written by the user while idle; read by anyone who knows the timer to be armed or cancelled.
+    home: core::sync::atomic::AtomicU32,
+    deadline: core::sync::atomic::AtomicU64,
+    sequence: core::sync::atomic::AtomicU64,
+    waker: IrqSpinLock<Option<Waker>>,
+    /// Belongs to the [`Armed`] token.
+    links: UnsafeCell<Links<Armed>>,
+}
+
+// SAFETY: the links are reached only through the one `Armed` token, which lives in the queue of one core.
+unsafe impl Send for Timer {}
+// SAFETY: as above; the node belongs to the one message that a cancellation sends; the rest is atomic or locked.
+unsafe impl Sync for Timer {}
+
+impl Timer {
+    /// An idle timer.
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            node: Node::new(),
+            state: AtomicU32::new(IDLE),
+            home: Default::default(),
+            deadline: Default::default(),
+            sequence: Default::default(),
+            waker: IrqSpinLock::new(None),
+            links: UnsafeCell::new(Links::new()),
+        })
+    }
+
+    /// Whether it can be armed.
+    #[inline]
+    pub(super) fn is_idle(&self) -> bool {
+        self.state.load(Ordering::Acquire) == IDLE
+    }
+
+    /// Sets what the expiry wakes.
+    pub(super) fn set_waker(&self, waker: &Waker) {
+        let mut slot = self.waker.lock();
+        if slot.as_ref().is_some_and(|old| old.will_wake(waker)) {
+            return;
+        }
+        let old = slot.replace(waker.clone());
+        drop(slot);
+        drop(old);
+    }
+
+    /// Takes an idle timer to armed; the token goes into the queue of core `home`. `None` if it is not idle.
+    pub(super) fn arm(self: &Arc<Self>, home: u32, deadline: u64, sequence: u64) -> Option<Armed> {
+        if !self.is_idle() {
+            return None;
+        }
+        self.home.store(home, Ordering::Relaxed);
+        self.deadline.store(deadline, Ordering::Relaxed);
+        self.sequence.store(sequence, Ordering::Relaxed);
+        self.state.compare_exchange(IDLE, ARMED, Ordering::AcqRel, Ordering::Relaxed).ok()?;
+        Some(Armed(self.clone()))
+    }
+
+    /// Takes an armed timer to cancelled. `true`: the caller has to tell the home core.
+    #[must_use]
+    pub(super) fn cancel(&self) -> bool {
+        self.state.compare_exchange(ARMED, CANCELLED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Takes an armed timer, which has left its queue, to idle; `true` if it was not cancelled before and is to wake.
+    #[must_use]
+    pub(super) fn expire(&self) -> bool {
+        self.state.compare_exchange(ARMED, IDLE, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Ends a cancellation, on the home core, when the timer is in no queue.
+    pub(super) fn retire(&self) {
+        let before = self.state.swap(IDLE, Ordering::AcqRel);
+        debug_assert_eq!(before, CANCELLED, "only a cancelled timer is retired");
+    }
+
+    /// Wakes the user.
+    pub(super) fn wake(&self) {
+        let waker = self.waker.lock().take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    pub(super) fn home(&self) -> u32 {
+        self.home.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn key(&self) -> (u64, u64) {
+        (self.deadline.load(Ordering::Relaxed), self.sequence.load(Ordering::Relaxed))
+    }
+}
+
+impl fmt::Debug for Timer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "timer for {} on core {}", self.key().0, self.home())
+    }
+}
+
+/// A timer that is in a queue: the only way to its links.
+///
+/// # Invariants
+/// At most one exists for each timer: made when the state left idle, dropped before it returns there.
+#[derive(Debug)]
+pub(super) struct Armed(Arc<Timer>);
+
+impl Armed {
+    /// The timer, out of the queue.
+    pub(super) fn into_timer(self) -> Arc<Timer> {
+        self.0
+    }
+}
+
+impl Element for Armed {
+    type Key = (u64, u64);
+
+    fn key(&self) -> (u64, u64) {
+        self.0.key()
+    }
+
+    fn before(a: &(u64, u64), b: &(u64, u64)) -> bool {
+        a < b
+    }
+
+    fn links(&self) -> &Links<Self> {
+        // SAFETY: the links belong to the one token.
+        unsafe { &*self.0.links.get() }
+    }
+
+    fn links_mut(&mut self) -> &mut Links<Self> {
+        // SAFETY: the links belong to the one token, borrowed exclusively.
+        unsafe { &mut *self.0.links.get() }
+    }
+
+    fn update_aggregate(&mut self) {}
+}
