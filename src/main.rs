@@ -9,6 +9,9 @@ mod console_log;
 mod drivers;
 mod memory;
 mod panic;
+mod sched;
+mod syscall;
+mod task;
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -61,10 +64,11 @@ extern "C" fn kernel_main(tree: u64, load_address: u64) -> ! {
     if let Err(error) = gic::init(platform) {
         panic::give_up(format_args!("no interrupt controller: {error}"));
     }
-    if let Err(error) = timer::init(platform, || ()) {
+    if let Err(error) = timer::init(platform, task::timer_due) {
         panic::give_up(format_args!("no timer: {error}"));
     }
     panic::init();
+    task::init();
     core_online::run(0);
     if let Some(seconds) = rtc::seconds(platform) {
         libkernel::machine::set_realtime_offset_ns((seconds * 1_000_000_000).saturating_sub(timer::monotonic_ns()));
@@ -72,7 +76,7 @@ extern "C" fn kernel_main(tree: u64, load_address: u64) -> ! {
     start_cores(platform);
     uart::enable_interrupts(platform);
     registers::unmask_interrupts();
-    psci::power_off()
+    task::run()
 }
 
 /// Starts the other cores, one after the other; one that does not come up is left out.
@@ -102,7 +106,5 @@ extern "C" fn secondary_main(core: usize) -> ! {
     core_online::run(core);
     ONLINE.fetch_add(1, Ordering::Release);
     registers::unmask_interrupts();
-    loop {
-        registers::wait_for_interrupt();
-    }
+    task::run()
 }

@@ -42,7 +42,13 @@ impl Unborn {
     /// `EAGAIN` without a free number, `ENOMEM`.
     pub fn thread_of(creator: &Arc<Thread>) -> Result<Unborn> {
         let number = ReservedPid::take()?;
-        let thread = Thread::new(number.pid(), creator.process().clone(), creator.credentials(), creator.name(), blocked(creator));
+        let thread = Thread::new(
+            number.pid(),
+            creator.process().clone(),
+            creator.credentials(),
+            creator.name(),
+            blocked(creator),
+        );
         Ok(Unborn { number, thread: Arc::new(thread), kinship: None })
     }
 

@@ -99,9 +99,7 @@ pub(super) fn release_orphaned(tree: &Tree, process: &Arc<Process>, parent: Opti
     let except = if parent.is_none() { Some(Arc::as_ref(process)) } else { None };
     let other = match parent {
         Some(parent) => Some((parent.group_id(), parent.session_id())),
-        None => {
-            process.relations.get(tree).parent.as_ref().map(|parent| (parent.group_id(), parent.session_id()))
-        }
+        None => process.relations.get(tree).parent.as_ref().map(|parent| (parent.group_id(), parent.session_id())),
     };
     let Some((other_group, other_session)) = other else { return };
     if other_group == group.id() || other_session != group.session().id() {

@@ -3,11 +3,11 @@
 //! Called with the tree's lock held, so that whoever sees the new relation also sees the signal pending.
 #![forbid(unsafe_code)]
 
-use super::usage::ticks;
 use super::group::ProcessGroup;
 use super::limits::Resource;
 use super::process::Process;
 use super::status::ExitStatus;
+use super::usage::ticks;
 use super::wait::Change;
 use crate::signal::{Signal, SignalInfo};
 

@@ -51,8 +51,7 @@ const KNOWN_FLAGS: u64 = (abi::SA_NOCLDSTOP
 
 impl Action {
     /// `SIG_DFL` without flags.
-    pub const DEFAULT: Self =
-        Self { disposition: Disposition::Default, flags: 0, restorer: 0, mask: SignalSet::EMPTY };
+    pub const DEFAULT: Self = Self { disposition: Disposition::Default, flags: 0, restorer: 0, mask: SignalSet::EMPTY };
 
     /// Whether one of the given `SA_*` bits is set.
     pub const fn has(&self, flag: u32) -> bool {
@@ -123,11 +122,9 @@ impl Actions {
             let table = *self.table.lock();
             *copy.table.lock() = table;
         }
-        for (to, from) in [
-            (&copy.ineffective, &self.ineffective),
-            (&copy.caught, &self.caught),
-            (&copy.ignored, &self.ignored),
-        ] {
+        for (to, from) in
+            [(&copy.ineffective, &self.ineffective), (&copy.caught, &self.caught), (&copy.ignored, &self.ignored)]
+        {
             to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
         }
         copy

@@ -136,9 +136,8 @@ impl SignalInfo {
     /// Decodes a `siginfo_t` that a program made for `rt_sigqueueinfo(2)`; the signal is the one
     /// named in the call.
     pub fn from_user(signal: Signal, bytes: &[u8; USER_SIZE]) -> Self {
-        let word = |at: usize| {
-            bytes.get(at..at + 4).and_then(|b| <[u8; 4]>::try_from(b).ok()).map_or(0, i32::from_ne_bytes)
-        };
+        let word =
+            |at: usize| bytes.get(at..at + 4).and_then(|b| <[u8; 4]>::try_from(b).ok()).map_or(0, i32::from_ne_bytes);
         let mut fields = [0; 4];
         for (field, chunk) in fields.iter_mut().zip(bytes.get(16..48).unwrap_or(&[]).chunks_exact(8)) {
             *field = <[u8; 8]>::try_from(chunk).map_or(0, u64::from_ne_bytes);

@@ -143,8 +143,7 @@ impl SignalSet {
     pub const FAULTS: Self =
         Self::of(&[Signal::SEGV, Signal::BUS, Signal::ILL, Signal::TRAP, Signal::FPE, Signal::SYS]);
     /// Those whose default action is to do nothing.
-    pub const IGNORED_BY_DEFAULT: Self =
-        Self::of(&[Signal::CHLD, Signal::URG, Signal::WINCH, Signal::CONT]);
+    pub const IGNORED_BY_DEFAULT: Self = Self::of(&[Signal::CHLD, Signal::URG, Signal::WINCH, Signal::CONT]);
 
     /// The set with these bits.
     pub const fn from_bits(bits: u64) -> Self {

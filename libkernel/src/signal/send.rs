@@ -104,9 +104,7 @@ impl ProcessSignals {
 
     /// Whether the signal has any effect. One that is blocked, or waited for, always has: its action may change first.
     fn counts(&self, state: &State, to: Option<&ThreadSignals>, signal: Signal) -> bool {
-        let kept = |thread: &ThreadSignals| {
-            thread.blocked().contains(signal) || thread.awaited().contains(signal)
-        };
+        let kept = |thread: &ThreadSignals| thread.blocked().contains(signal) || thread.awaited().contains(signal);
         let kept = match to {
             Some(thread) => kept(thread),
             None => state.members.iter().any(|thread| kept(thread)),
@@ -175,4 +173,3 @@ impl ThreadSignals {
         }
     }
 }
-

@@ -433,7 +433,9 @@ fn a_timers_signal_is_sent_without_memory_and_counts_overruns() {
     s.process.unreserve_for_timer();
 }
 
-fn waiting(set: SignalSet) -> (Arc<ThreadSignals>, Arc<Task>, Arc<std::sync::Mutex<Option<Result<SignalInfo, Interrupted>>>>) {
+fn waiting(
+    set: SignalSet,
+) -> (Arc<ThreadSignals>, Arc<Task>, Arc<std::sync::Mutex<Option<Result<SignalInfo, Interrupted>>>>) {
     let process = Arc::new(ProcessSignals::new());
     let thread = Arc::new(ThreadSignals::new(process, SignalSet::of(&[Signal::USR1, Signal::CHLD])));
     let result = Arc::new(std::sync::Mutex::new(None));

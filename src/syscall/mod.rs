@@ -1,0 +1,16 @@
+//! System calls: one table, typed arguments, a synchronous fast path for each, and a future only for those that wait.
+//!
+//! A handler is a plain function that answers at once, or says [`Outcome::Block`]; then its `*_blocking` namesake, an async function, is
+//! polled inside the thread's own future. Handlers decode, call down, and encode; the semantics live below.
+#![forbid(unsafe_code)]
+
+mod argument;
+mod dispatch;
+mod outcome;
+mod table;
+
+pub use argument::Argument;
+pub use dispatch::{serve, wait};
+pub use outcome::Outcome;
+
+pub use crate::task::Context;

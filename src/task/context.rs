@@ -1,0 +1,72 @@
+//! What a user thread's own code holds while it serves a trap: the thread, its registers, and the call it is in.
+//!
+//! Lives in the thread's future. Handlers of system calls get it by exclusive reference.
+#![forbid(unsafe_code)]
+
+use alloc::sync::Arc;
+
+use libkernel::process::Thread;
+use libkernel::{Errno, Result};
+
+use super::user_state::UserState;
+use crate::arch::context::UserContext;
+use crate::arch::fp::FpState;
+
+/// A user thread, seen from its own system calls.
+pub struct Context {
+    /// The thread.
+    pub thread: Arc<Thread>,
+    /// The program's registers.
+    pub registers: UserContext,
+    pub(super) state: Arc<UserState>,
+    argument0: u64,
+    restart: Option<Errno>,
+}
+
+impl Context {
+    pub(super) fn new(thread: Arc<Thread>, registers: UserContext, state: Arc<UserState>) -> Self {
+        Self { thread, registers, state, argument0: 0, restart: None }
+    }
+
+    /// A system call begins: its first argument is kept, because the result takes its register.
+    #[inline]
+    pub fn begin_call(&mut self) {
+        self.argument0 = self.registers.x[0];
+        self.restart = None;
+    }
+
+    /// A system call ends. A restart code stays noted for the delivery of the signal that caused it.
+    #[inline]
+    pub fn end_call(&mut self, result: Result<usize>) {
+        self.registers.x[0] = match result {
+            Ok(value) => value as u64,
+            Err(error) => {
+                if error.is_restart() {
+                    self.restart = Some(error);
+                }
+                error.to_return_value() as u64
+            }
+        };
+    }
+
+    /// Takes the restart code of the call that just ended, if it ended with one.
+    pub fn take_restart(&mut self) -> Option<Errno> {
+        self.restart.take()
+    }
+
+    /// Sets the registers so that the call is made again: the program counter back on the `svc`, the first argument restored.
+    pub fn rewind_call(&mut self) {
+        self.registers.pc = self.registers.pc.wrapping_sub(4);
+        self.registers.x[0] = self.argument0;
+    }
+
+    /// The thread's FP and SIMD registers, as they are now.
+    pub fn fp_state(&mut self) -> FpState {
+        self.state.with_saved_fp(|state| state.clone())
+    }
+
+    /// Replaces the thread's FP and SIMD registers.
+    pub fn set_fp_state(&mut self, fp: &FpState) {
+        self.state.replace_fp(fp);
+    }
+}

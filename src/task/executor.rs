@@ -1,0 +1,45 @@
+//! The executor: what every core does for ever, on its one kernel stack.
+
+use libkernel::time;
+
+use crate::arch::{core_local, registers};
+use crate::drivers::{interrupts, timer};
+use crate::sched;
+
+/// Installs the interrupts that drive the executors: messages, and time.
+pub fn init() {
+    interrupts::register_sgi(interrupts::SGI_MESSAGE, "message", sched::receive_messages);
+}
+
+/// The timer interrupt.
+pub fn timer_due() {
+    if time::expire(timer::monotonic_ns()) {
+        core_local::this().set_need_resched();
+    }
+}
+
+/// Runs this core's tasks, and sleeps while there are none.
+pub fn run() -> ! {
+    loop {
+        sched::receive_messages();
+        match sched::next() {
+            Some(task) => {
+                let decision = task.poll();
+                drop(task);
+                sched::finish_turn(decision);
+            }
+            None => idle(),
+        }
+    }
+}
+
+/// Waits for an interrupt, unless something is to be done. Nothing can come between the look and the wait: interrupts are masked, and a
+/// pending one ends the wait all the same.
+fn idle() {
+    let state = registers::mask_interrupts();
+    if !libkernel::message::pending() && !sched::has_work() {
+        time::rearm();
+        registers::wait_for_interrupt();
+    }
+    registers::restore_interrupts(state);
+}

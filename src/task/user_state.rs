@@ -1,0 +1,141 @@
+//! The part of a user thread's state that is bound to a core while the thread is being polled: FP registers and clocks.
+//!
+//! Only the core that polls the thread touches it. What each core has loaded is in its own per-core variables, so that a thread that
+//! comes back to a core which still holds its FP registers need not load them.
+
+use core::cell::{Cell, UnsafeCell};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use libkernel::machine::{self, MAX_CORES};
+use libkernel::task::Accounting;
+
+use crate::arch::fp::{self, FpState};
+use crate::drivers::timer;
+
+/// Nobody's number.
+const NOBODY: u64 = 0;
+
+/// Whose FP registers each core holds, by state number. Written by the core itself.
+#[repr(align(128))]
+struct Loaded {
+    owner: AtomicU64,
+    access: AtomicBool,
+}
+
+static LOADED: [Loaded; MAX_CORES] =
+    [const { Loaded { owner: AtomicU64::new(NOBODY), access: AtomicBool::new(false) } }; MAX_CORES];
+
+/// State that only the polling core touches.
+pub struct UserState {
+    number: u64,
+    fp: UnsafeCell<FpState>,
+    /// The core that loaded the FP registers last.
+    fp_core: AtomicUsize,
+    /// The counter at the last change between user mode and kernel.
+    since: Cell<u64>,
+    user_ticks: Cell<u64>,
+    system_ticks: Cell<u64>,
+}
+
+// SAFETY: everything but the number is reached only from the poll of the one task that runs the thread, which one core makes at a time; the
+// task's run state orders one core's accesses before the next one's.
+unsafe impl Send for UserState {}
+// SAFETY: as above.
+unsafe impl Sync for UserState {}
+
+fn loaded() -> Option<&'static Loaded> {
+    LOADED.get(machine::core_id())
+}
+
+impl UserState {
+    /// The state of a thread whose FP registers are `fp`.
+    pub fn new(fp: FpState) -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(NOBODY);
+        Self {
+            number: LAST.fetch_add(1, Ordering::Relaxed) + 1,
+            fp: UnsafeCell::new(fp),
+            fp_core: AtomicUsize::new(usize::MAX),
+            since: Cell::new(0),
+            user_ticks: Cell::new(0),
+            system_ticks: Cell::new(0),
+        }
+    }
+
+    fn is_loaded(&self, loaded: &Loaded) -> bool {
+        loaded.owner.load(Ordering::Relaxed) == self.number
+            && self.fp_core.load(Ordering::Relaxed) == machine::core_id()
+    }
+
+    /// A poll begins: FP access is on exactly if this core holds the thread's registers.
+    pub fn begin_poll(&self) {
+        self.since.set(timer::raw_ticks());
+        let Some(loaded) = loaded() else { return };
+        let access = self.is_loaded(loaded);
+        if loaded.access.load(Ordering::Relaxed) != access {
+            fp::set_access(access);
+            loaded.access.store(access, Ordering::Relaxed);
+        }
+    }
+
+    /// A poll ends: FP registers that may have changed are saved, and the time is booked.
+    pub fn end_poll(&self, accounting: &Accounting) {
+        self.save_fp();
+        self.system_ticks.set(self.system_ticks.get() + self.lap());
+        accounting.user.add(timer::to_nanoseconds(self.user_ticks.take()));
+        accounting.system.add(timer::to_nanoseconds(self.system_ticks.take()));
+    }
+
+    fn save_fp(&self) {
+        if loaded().is_some_and(|loaded| loaded.access.load(Ordering::Relaxed)) {
+            // SAFETY: only the polling core is here, and no reference to the state is out.
+            unsafe { &mut *self.fp.get() }.save();
+        }
+    }
+
+    /// The thread used an FP instruction while access was off: loads its registers.
+    pub fn load_fp(&self) {
+        let Some(loaded) = loaded() else { return };
+        fp::set_access(true);
+        loaded.access.store(true, Ordering::Relaxed);
+        // SAFETY: as in `save_fp`.
+        unsafe { &*self.fp.get() }.load();
+        loaded.owner.store(self.number, Ordering::Relaxed);
+        self.fp_core.store(machine::core_id(), Ordering::Relaxed);
+    }
+
+    /// Looks at the thread's FP registers, brought up to date.
+    pub fn with_saved_fp<R>(&self, look: impl FnOnce(&FpState) -> R) -> R {
+        self.save_fp();
+        // SAFETY: as in `save_fp`.
+        look(unsafe { &*self.fp.get() })
+    }
+
+    /// Replaces the thread's FP registers; they are loaded at its next FP instruction.
+    pub fn replace_fp(&self, fp: &FpState) {
+        // SAFETY: as in `save_fp`.
+        unsafe { (*self.fp.get()).clone_from(fp) };
+        self.fp_core.store(usize::MAX, Ordering::Relaxed);
+        if let Some(loaded) = loaded()
+            && loaded.access.swap(false, Ordering::Relaxed)
+        {
+            fp::set_access(false);
+        }
+    }
+
+    fn lap(&self) -> u64 {
+        let now = timer::raw_ticks();
+        now.wrapping_sub(self.since.replace(now))
+    }
+
+    /// User mode is about to run: what passed was the kernel's.
+    #[inline]
+    pub fn enter_user(&self) {
+        self.system_ticks.set(self.system_ticks.get() + self.lap());
+    }
+
+    /// User mode trapped: what passed was the program's.
+    #[inline]
+    pub fn leave_user(&self) {
+        self.user_ticks.set(self.user_ticks.get() + self.lap());
+    }
+}

@@ -1,0 +1,99 @@
+//! A user thread: an async loop around [`enter_user`], which is a function call.
+//!
+//! ```text
+//! loop { whatever is due before user mode;  enter user mode;  serve the trap }
+//! ```
+//!
+//! A call that answers at once costs no future; one that waits is awaited in place, inside the thread's one future.
+
+use alloc::sync::Arc;
+use core::future::Future;
+use core::ops::ControlFlow;
+use core::pin::Pin;
+use core::task::Poll;
+
+use libkernel::process::Thread;
+use libkernel::task::Task;
+
+use super::context::Context;
+use super::user_state::UserState;
+use super::work;
+use crate::arch::context::UserContext;
+use crate::arch::fp::FpState;
+use crate::arch::user::{Trap, enter_user};
+use crate::arch::{core_local, registers};
+use crate::drivers::interrupts;
+use crate::syscall;
+
+/// Makes the task of a thread that is to begin with these registers. The thread is not started: wake the task for that.
+pub fn spawn_user(thread: &Arc<Thread>, registers: UserContext, fp: FpState) -> Arc<Task> {
+    let state = Arc::new(UserState::new(fp));
+    let context = Context::new(thread.clone(), registers, state.clone());
+    let name = thread.name();
+    let task = Task::new(
+        core::str::from_utf8(name.as_bytes()).unwrap_or(""),
+        UserThread { body: body(context), thread: thread.clone(), state },
+    );
+    thread.set_task(task.clone());
+    task
+}
+
+/// Wraps a thread's loop: binds core-bound state (address space, FP registers, clocks) to the core for the time of each poll.
+struct UserThread<F> {
+    body: F,
+    thread: Arc<Thread>,
+    state: Arc<UserState>,
+}
+
+impl<F: Future<Output = ()>> Future for UserThread<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut core::task::Context<'_>) -> Poll<()> {
+        // SAFETY: `body` is never moved out of, and the type has no `Drop` of its own.
+        let this = unsafe { self.get_unchecked_mut() };
+        work::activate(&this.thread);
+        this.state.begin_poll();
+        // SAFETY: structural pinning of the one field that needs it.
+        let result = unsafe { Pin::new_unchecked(&mut this.body) }.poll(context);
+        if let Some(task) = Task::from_waker(context.waker()) {
+            this.state.end_poll(task.accounting());
+        }
+        result
+    }
+}
+
+async fn body(mut cx: Context) {
+    loop {
+        registers::mask_interrupts();
+        if core_local::this().need_resched() || work::is_due(&cx) {
+            registers::unmask_interrupts();
+            match work::before_user(&mut cx).await {
+                ControlFlow::Continue(()) => continue,
+                ControlFlow::Break(()) => return,
+            }
+        }
+        cx.state.enter_user();
+        let trap = enter_user(&mut cx.registers);
+        cx.state.leave_user();
+        match trap {
+            Trap::SystemCall => {
+                registers::unmask_interrupts();
+                if syscall::serve(&mut cx) {
+                    syscall::wait(&mut cx).await;
+                }
+            }
+            Trap::Interrupt => {
+                interrupts::handle();
+                registers::unmask_interrupts();
+            }
+            Trap::FpAccess => {
+                cx.state.load_fp();
+                registers::unmask_interrupts();
+            }
+            trap => {
+                registers::unmask_interrupts();
+                work::fault(&mut cx, trap);
+            }
+        }
+    }
+}
