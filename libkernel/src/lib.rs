@@ -16,6 +16,7 @@ extern crate alloc;
 
 pub mod elf;
 pub mod errno;
+pub mod fs;
 pub mod io;
 pub mod machine;
 pub mod memory;

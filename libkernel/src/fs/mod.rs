@@ -1,0 +1,43 @@
+//! Files: the virtual file system and what is mounted in it.
+//!
+//! From the outside in: a system call names a file by a descriptor ([`fd_table`]) or by a path ([`walk`]); a path leads through
+//! the directory-entry cache ([`dentry`]) across mounts ([`mount`]) to an [`inode`]; opening it ([`open`]) makes an [`open_file`].
+//! The file systems are [`tmpfs`] and those made by the kernel itself; [`pipe`] and its kin are files without one.
+//!
+//! No operation here sleeps. One that would have to wait returns `EAGAIN`; the system-call layer waits by polling and tries again.
+#![forbid(unsafe_code)]
+
+pub mod caller;
+pub mod context;
+pub mod dentry;
+pub mod device;
+pub mod fd_table;
+pub mod fifo;
+pub mod file_object;
+pub mod inode;
+pub mod locks;
+pub mod metadata;
+pub mod mount;
+pub mod name;
+pub mod namespace;
+pub mod open;
+pub mod open_file;
+pub mod open_flags;
+pub mod permission;
+pub mod pipe;
+pub mod tmpfs;
+pub mod walk;
+
+#[cfg(test)]
+mod testing;
+
+pub use caller::Caller;
+pub use context::FsContext;
+pub use device::CharDevice;
+pub use fd_table::{Fd, FdTable};
+pub use file_object::{FileObject, UserAccess};
+pub use inode::{FileSystem, Inode};
+pub use metadata::{DeviceId, FileType, Metadata};
+pub use mount::{Mount, Path};
+pub use open_file::OpenFile;
+pub use open_flags::OpenFlags;

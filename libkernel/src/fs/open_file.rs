@@ -1,0 +1,373 @@
+//! Open files: what a descriptor stands for (open(2), "open file description").
+//!
+//! One is shared by everything that `dup` and `fork` made of the descriptor: offset and status flags live here. For regular
+//! files and directories it works on the inode directly; everything else brings a [`FileObject`]. Operations never sleep.
+#![forbid(unsafe_code)]
+
+use alloc::sync::Arc;
+use core::any::Any;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use super::file_object::FileObject;
+use super::inode::{DirectoryEntry, Inode, WritePosition};
+use super::metadata::FileType;
+use super::mount::{MountFlags, Path};
+use super::open_flags::OpenFlags;
+use crate::io::{IoSink, IoSource};
+use crate::memory::PageSource;
+use crate::poll::{PollEvents, PollTable};
+use crate::sync::SpinLock;
+use crate::{Errno, Result};
+
+/// The most that one operation moves, so that no call keeps its core for long; the system-call layer goes on in steps.
+pub const MAX_TRANSFER: usize = 1 << 20;
+
+/// Where lseek(2) counts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whence {
+    /// The beginning.
+    Start,
+    /// The present offset.
+    Current,
+    /// The end.
+    End,
+    /// The next data from the given offset on.
+    Data,
+    /// The next hole from the given offset on.
+    Hole,
+}
+
+/// An open file.
+pub struct OpenFile {
+    path: Path,
+    object: Option<Arc<dyn FileObject>>,
+    flags: AtomicU32,
+    offset: SpinLock<u64>,
+    /// The process or group that gets `SIGIO` (`F_SETOWN`), and the signal to send instead (`F_SETSIG`).
+    owner: SpinLock<(i32, i32)>,
+}
+
+impl OpenFile {
+    /// An open of what `path` names, through `object` where the inode itself is not enough.
+    #[must_use]
+    pub fn new(path: Path, object: Option<Arc<dyn FileObject>>, flags: OpenFlags) -> Arc<Self> {
+        let kept = flags.difference(OpenFlags::TRANSIENT);
+        Arc::new(Self {
+            path,
+            object,
+            flags: AtomicU32::new(kept.bits()),
+            offset: SpinLock::new(0),
+            owner: SpinLock::new((0, 0)),
+        })
+    }
+
+    /// What was opened, and by what way.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file.
+    #[must_use]
+    #[inline]
+    pub fn inode(&self) -> &Arc<dyn Inode> {
+        self.path.inode()
+    }
+
+    /// The object, where there is one.
+    #[must_use]
+    pub fn object(&self) -> Option<&Arc<dyn FileObject>> {
+        self.object.as_ref()
+    }
+
+    /// The object as a type that the caller expects; `None` if it is something else.
+    #[must_use]
+    pub fn object_as<T: FileObject>(&self) -> Option<Arc<T>> {
+        let any: Arc<dyn Any + Send + Sync> = self.object.clone()?;
+        any.downcast().ok()
+    }
+
+    /// Access mode and status flags.
+    #[must_use]
+    #[inline]
+    pub fn flags(&self) -> OpenFlags {
+        OpenFlags::from_bits_truncate(self.flags.load(Relaxed))
+    }
+
+    /// Changes those status flags that fcntl(2) `F_SETFL` may change.
+    pub fn set_flags(&self, flags: OpenFlags) {
+        let kept = self.flags().difference(OpenFlags::CHANGEABLE);
+        self.flags.store((kept | flags.intersection(OpenFlags::CHANGEABLE)).bits(), Relaxed);
+    }
+
+    /// Sets or clears `O_NONBLOCK`.
+    pub fn set_non_blocking(&self, on: bool) {
+        let mut flags = self.flags();
+        flags.set(OpenFlags::NON_BLOCKING, on);
+        self.set_flags(flags);
+    }
+
+    /// Whether operations fail with `EAGAIN` rather than wait.
+    #[must_use]
+    #[inline]
+    pub fn is_non_blocking(&self) -> bool {
+        self.flags.load(Relaxed) & OpenFlags::NON_BLOCKING.bits() != 0
+    }
+
+    /// Whom `SIGIO` goes to, and which signal stands for it.
+    #[must_use]
+    pub fn owner(&self) -> (i32, i32) {
+        *self.owner.lock()
+    }
+
+    /// Sets whom `SIGIO` goes to, and which signal stands for it.
+    pub fn set_owner(&self, owner: (i32, i32)) {
+        *self.owner.lock() = owner;
+    }
+
+    /// Fails unless the file is open for reading.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    #[inline]
+    pub fn check_readable(&self) -> Result<()> {
+        if self.flags().readable() { Ok(()) } else { Err(Errno::EBADF) }
+    }
+
+    /// Fails unless the file is open for writing.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    #[inline]
+    pub fn check_writable(&self) -> Result<()> {
+        if self.flags().writable() { Ok(()) } else { Err(Errno::EBADF) }
+    }
+
+    /// Reads on from the present offset.
+    ///
+    /// # Errors
+    /// `EBADF`, `EISDIR`, `EAGAIN`, `EFAULT`, and what the object says.
+    pub fn read(&self, sink: &mut dyn IoSink) -> Result<usize> {
+        self.check_readable()?;
+        match &self.object {
+            Some(object) if !object.is_positional() => object.read(sink),
+            _ => {
+                let mut offset = self.offset.lock();
+                let count = self.read_content(*offset, sink)?;
+                *offset += count as u64;
+                Ok(count)
+            }
+        }
+    }
+
+    /// Reads from `offset`; the open file's own offset stays.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read); `ESPIPE` for what has no offsets.
+    pub fn read_at(&self, offset: u64, sink: &mut dyn IoSink) -> Result<usize> {
+        self.check_positional()?;
+        self.check_readable()?;
+        self.read_content(offset, sink)
+    }
+
+    fn read_content(&self, offset: u64, sink: &mut dyn IoSink) -> Result<usize> {
+        if let Some(object) = &self.object {
+            return object.read_at(offset, sink);
+        }
+        if self.inode().attributes().kind() == FileType::Directory {
+            return Err(Errno::EISDIR);
+        }
+        let count = self.inode().read_at(offset, sink)?;
+        self.touch_accessed();
+        Ok(count)
+    }
+
+    #[inline]
+    fn touch_accessed(&self) {
+        if self.flags.load(Relaxed) & OpenFlags::NO_ACCESS_TIME.bits() == 0
+            && !self.path.mount.flags().intersects(MountFlags::NO_ACCESS_TIME | MountFlags::READ_ONLY)
+        {
+            self.inode().attributes().touch_accessed();
+        }
+    }
+
+    /// Writes on from the present offset, or to the end with `O_APPEND`; not beyond `limit` (`RLIMIT_FSIZE`).
+    ///
+    /// # Errors
+    /// `EBADF`, `EAGAIN`, `EFAULT`, `ENOSPC`, `EFBIG`, `EPIPE`, and what the object says.
+    pub fn write(&self, limit: u64, source: &mut dyn IoSource) -> Result<usize> {
+        self.check_writable()?;
+        match &self.object {
+            Some(object) if !object.is_positional() => object.write(source),
+            Some(object) => {
+                let mut offset = self.offset.lock();
+                let count = object.write_at(*offset, source)?;
+                *offset += count as u64;
+                Ok(count)
+            }
+            None => {
+                let mut offset = self.offset.lock();
+                let append = self.flags.load(Relaxed) & OpenFlags::APPEND.bits() != 0;
+                let position = if append { WritePosition::Append } else { WritePosition::At(*offset) };
+                let (count, end) = self.inode().write_at(position, limit, source)?;
+                *offset = end;
+                Ok(count)
+            }
+        }
+    }
+
+    /// Writes at `offset` (to the end with `O_APPEND`, as Linux does); the open file's own offset stays.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write); `ESPIPE` for what has no offsets.
+    pub fn write_at(&self, offset: u64, limit: u64, source: &mut dyn IoSource) -> Result<usize> {
+        self.check_positional()?;
+        self.check_writable()?;
+        if let Some(object) = &self.object {
+            return object.write_at(offset, source);
+        }
+        let append = self.flags().contains(OpenFlags::APPEND);
+        let position = if append { WritePosition::Append } else { WritePosition::At(offset) };
+        Ok(self.inode().write_at(position, limit, source)?.0)
+    }
+
+    fn check_positional(&self) -> Result<()> {
+        if self.flags().contains(OpenFlags::PATH) {
+            return Err(Errno::EBADF);
+        }
+        match &self.object {
+            Some(object) if !object.is_positional() => Err(Errno::ESPIPE),
+            _ => Ok(()),
+        }
+    }
+
+    /// Moves the offset and returns it.
+    ///
+    /// # Errors
+    /// `ESPIPE`, `EBADF`, `EINVAL` for a place before the beginning, `EOVERFLOW`, `ENXIO` for `Data` and `Hole` beyond the end.
+    pub fn seek(&self, distance: i64, whence: Whence) -> Result<u64> {
+        self.check_positional()?;
+        let mut offset = self.offset.lock();
+        let base = match whence {
+            Whence::Start => 0,
+            Whence::Current => *offset,
+            Whence::End => match &self.object {
+                Some(object) => object.size(),
+                None => self.inode().size(),
+            },
+            Whence::Data | Whence::Hole => {
+                let from = u64::try_from(distance).map_err(|_| Errno::ENXIO)?;
+                *offset = self.inode().seek_content(from, whence == Whence::Hole)?;
+                return Ok(*offset);
+            }
+        };
+        let target = base.checked_add_signed(distance).ok_or(Errno::EINVAL)?;
+        if target > i64::MAX as u64 {
+            return Err(if distance < 0 { Errno::EINVAL } else { Errno::EOVERFLOW });
+        }
+        *offset = target;
+        Ok(target)
+    }
+
+    /// The present offset.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        *self.offset.lock()
+    }
+
+    /// Hands the next directory entries to `emit` until it returns false; the offset moves past those that were taken.
+    /// `.` and `..` come first.
+    ///
+    /// # Errors
+    /// `ENOTDIR`, `EBADF`, `ENOENT` in a directory that was removed.
+    pub fn read_directory(&self, emit: &mut dyn FnMut(&DirectoryEntry<'_>) -> bool) -> Result<()> {
+        self.check_readable()?;
+        let inode = self.inode();
+        if inode.attributes().kind() != FileType::Directory {
+            return Err(Errno::ENOTDIR);
+        }
+        if self.path.dentry.is_removed() {
+            return Err(Errno::ENOENT);
+        }
+        let mut offset = self.offset.lock();
+        let parent = self.path.dentry.parent();
+        let dots = [(&b"."[..], inode.attributes().ino()), (b"..", parent.as_ref().unwrap_or(&self.path.dentry).inode().attributes().ino())];
+        for (position, (name, ino)) in (1u64..).zip(dots) {
+            if *offset < position {
+                if !emit(&DirectoryEntry { name, ino, kind: FileType::Directory, next: position }) {
+                    return Ok(());
+                }
+                *offset = position;
+            }
+        }
+        // The file system counts from 0, the open file from behind the dots.
+        let mut at = *offset;
+        let result = inode.read_directory(at.saturating_sub(2), &mut |entry| {
+            let next = entry.next.saturating_add(2);
+            let taken = emit(&DirectoryEntry { next, ..*entry });
+            if taken {
+                at = next;
+            }
+            taken
+        });
+        *offset = at;
+        drop(offset);
+        self.touch_accessed();
+        result
+    }
+
+    /// Registers for changes of readiness, then tells what is ready. Regular files and directories always are.
+    pub fn poll(&self, table: &mut PollTable<'_>) -> PollEvents {
+        match &self.object {
+            Some(object) => object.poll(table),
+            None if self.flags().contains(OpenFlags::PATH) => PollEvents::NVAL,
+            None => PollEvents::IN | PollEvents::OUT | PollEvents::RDNORM | PollEvents::WRNORM,
+        }
+    }
+
+    /// Whether epoll(7) can watch it.
+    #[must_use]
+    pub fn can_poll(&self) -> bool {
+        self.object.as_ref().is_some_and(|object| object.can_poll())
+    }
+
+    /// Whether the open is complete (see [`FileObject::is_open`]).
+    pub fn is_open(&self, table: &mut PollTable<'_>) -> bool {
+        self.object.as_ref().is_none_or(|object| object.is_open(table, self.flags()))
+    }
+
+    /// The pages to map with mmap(2).
+    ///
+    /// # Errors
+    /// `ENODEV` where it cannot be mapped, `EBADF` for an `O_PATH` descriptor.
+    pub fn page_source(&self) -> Result<Arc<dyn PageSource>> {
+        if self.flags().contains(OpenFlags::PATH) {
+            return Err(Errno::EBADF);
+        }
+        let source = match &self.object {
+            Some(object) => object.page_source(),
+            None => self.inode().clone().page_source(),
+        };
+        source.ok_or(Errno::ENODEV)
+    }
+
+    /// Sets the length of a file that is open for writing.
+    ///
+    /// # Errors
+    /// `EINVAL` (also when it is not open for writing, as ftruncate(2) has it), `EFBIG`.
+    pub fn truncate(&self, size: u64) -> Result<()> {
+        if self.object.is_some() || !self.flags().writable() {
+            return Err(Errno::EINVAL);
+        }
+        self.inode().truncate(size)
+    }
+}
+
+impl Drop for OpenFile {
+    /// Whole-file locks and open-file-description locks end with the last descriptor.
+    fn drop(&mut self) {
+        if let Some(locks) = self.path.inode().attributes().locks_if_used() {
+            locks.release(super::locks::Owner::File(core::ptr::from_ref(self) as usize));
+        }
+    }
+}

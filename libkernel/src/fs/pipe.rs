@@ -1,0 +1,439 @@
+//! Pipes: a ring of bytes with a reading and a writing side (pipe(7)).
+//!
+//! The ring is made of pages that are allocated when they are first written and kept while the pipe holds data; an
+//! empty pipe keeps one, so that a ping-pong allocates nothing. Writers of at most `PIPE_BUF` bytes are atomic. Nothing here
+//! sleeps: full and empty are `EAGAIN`.
+#![forbid(unsafe_code)]
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::file_object::FileObject;
+use super::open_flags::OpenFlags;
+use crate::io::{IoSink, IoSource, SliceSink, SliceSource};
+use crate::memory::{PAGE_SIZE, Page};
+use crate::poll::{PollEvents, PollTable};
+use crate::sync::{SpinLock, WaitQueue};
+use crate::{Errno, Result};
+
+/// The capacity of a new pipe in bytes.
+pub const DEFAULT_CAPACITY: usize = 64 * 1024;
+
+/// The most that an unprivileged program may make of it (`/proc/sys/fs/pipe-max-size`).
+pub const MAX_CAPACITY: usize = 1 << 20;
+
+/// Up to this many bytes a write is atomic.
+pub const PIPE_BUF: usize = 4096;
+
+/// A pipe.
+pub struct Pipe {
+    ring: SpinLock<Ring>,
+    /// Woken when there is something to read, or nobody left to write it.
+    readable: Arc<WaitQueue>,
+    /// Woken when there is room, or nobody left to read.
+    writable: Arc<WaitQueue>,
+}
+
+struct Ring {
+    pages: Vec<Option<Page>>,
+    /// Where the first byte is, below the capacity.
+    head: usize,
+    /// How many bytes there are.
+    length: usize,
+    readers: u32,
+    writers: u32,
+    /// How many ends were ever opened, so that an opener that waits does not miss one that came and went.
+    reader_opens: u64,
+    writer_opens: u64,
+}
+
+impl Ring {
+    fn with_capacity(capacity: usize) -> Result<Self> {
+        let mut pages = Vec::new();
+        let count = capacity / PAGE_SIZE;
+        pages.try_reserve_exact(count)?;
+        pages.resize(count, None);
+        Ok(Self { pages, head: 0, length: 0, readers: 0, writers: 0, reader_opens: 0, writer_opens: 0 })
+    }
+
+    fn capacity(&self) -> usize {
+        self.pages.len() * PAGE_SIZE
+    }
+
+    fn room(&self) -> usize {
+        self.capacity() - self.length
+    }
+
+    /// Takes up to `count` bytes, for which there is room, from `source`.
+    fn fill(&mut self, source: &mut dyn IoSource, count: usize) -> Result<usize> {
+        let capacity = self.capacity();
+        let mut done = 0;
+        while done < count {
+            let mut position = self.head + self.length + done;
+            if position >= capacity {
+                position -= capacity;
+            }
+            let within = position % PAGE_SIZE;
+            let length = (PAGE_SIZE - within).min(count - done);
+            let Some(slot) = self.pages.get_mut(position / PAGE_SIZE) else { break };
+            let page = match slot {
+                Some(page) => page,
+                None if done > 0 && count > PIPE_BUF => match Page::uninit() {
+                    Ok(page) => slot.insert(page),
+                    Err(_) => break,
+                },
+                None => slot.insert(Page::uninit()?),
+            };
+            let taken = page.fill_from(source, within, length);
+            done += taken;
+            if taken < length {
+                break;
+            }
+        }
+        if done == 0 || (done < count && count <= PIPE_BUF) {
+            // Not one byte of an atomic write is in the pipe before all are.
+            return Err(Errno::EFAULT);
+        }
+        self.length += done;
+        Ok(done)
+    }
+
+    /// Delivers up to `count` bytes, which there are, to `sink`.
+    fn drain(&mut self, sink: &mut dyn IoSink, count: usize) -> Result<usize> {
+        let capacity = self.capacity();
+        let mut done = 0;
+        while done < count {
+            let within = self.head % PAGE_SIZE;
+            let length = (PAGE_SIZE - within).min(count - done);
+            let Some(Some(page)) = self.pages.get(self.head / PAGE_SIZE) else { break };
+            let put = page.copy_to(sink, within, length);
+            done += put;
+            self.head += put;
+            if self.head >= capacity {
+                self.head -= capacity;
+            }
+            if put < length {
+                break;
+            }
+        }
+        self.length -= done;
+        if self.length == 0 {
+            self.reset();
+        }
+        if done == 0 { Err(Errno::EFAULT) } else { Ok(done) }
+    }
+
+    /// Starts again at the first page, and lets the others go.
+    fn reset(&mut self) {
+        let used = self.head / PAGE_SIZE;
+        self.head = 0;
+        if used > 0 || self.pages.get(1).is_some_and(Option::is_some) {
+            self.pages.iter_mut().skip(1).for_each(|page| *page = None);
+        }
+    }
+}
+
+impl Pipe {
+    /// An empty pipe that nobody has open.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub fn new() -> Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            ring: SpinLock::new(Ring::with_capacity(DEFAULT_CAPACITY)?),
+            readable: Arc::new(WaitQueue::new()),
+            writable: Arc::new(WaitQueue::new()),
+        }))
+    }
+
+    /// Opens an end, or with both flags both.
+    #[must_use]
+    pub fn open(self: &Arc<Self>, reads: bool, writes: bool) -> PipeEnd {
+        let mut ring = self.ring.lock();
+        if reads {
+            ring.readers += 1;
+            ring.reader_opens += 1;
+        }
+        if writes {
+            ring.writers += 1;
+            ring.writer_opens += 1;
+        }
+        let end = PipeEnd {
+            pipe: self.clone(),
+            reads,
+            writes,
+            reader_opens: ring.reader_opens,
+            writer_opens: if ring.writers > 0 { 0 } else { ring.writer_opens },
+        };
+        drop(ring);
+        if reads {
+            self.writable.wake_all();
+        }
+        if writes {
+            self.readable.wake_all();
+        }
+        end
+    }
+
+    /// Whether somebody has the reading side open.
+    #[must_use]
+    pub fn has_readers(&self) -> bool {
+        self.ring.lock().readers > 0
+    }
+
+    /// Reads what there is.
+    ///
+    /// # Errors
+    /// `EAGAIN` while there is nothing and somebody may write; `EFAULT`.
+    pub fn read(&self, sink: &mut dyn IoSink) -> Result<usize> {
+        let wanted = sink.remaining();
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let mut ring = self.ring.lock();
+        if ring.length == 0 {
+            return if ring.writers == 0 { Ok(0) } else { Err(Errno::EAGAIN) };
+        }
+        let count = wanted.min(ring.length);
+        let done = ring.drain(sink, count)?;
+        drop(ring);
+        self.writable.wake_all();
+        Ok(done)
+    }
+
+    /// Writes what there is room for; up to [`PIPE_BUF`] bytes all or nothing.
+    ///
+    /// # Errors
+    /// `EAGAIN`, `EPIPE`, `EFAULT`, `ENOMEM`.
+    pub fn write(&self, source: &mut dyn IoSource) -> Result<usize> {
+        let wanted = source.remaining();
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let mut ring = self.ring.lock();
+        if ring.readers == 0 {
+            return Err(Errno::EPIPE);
+        }
+        let room = ring.room();
+        if room == 0 || (wanted <= PIPE_BUF && room < wanted) {
+            return Err(Errno::EAGAIN);
+        }
+        let done = ring.fill(source, wanted.min(room))?;
+        drop(ring);
+        self.readable.wake_all();
+        Ok(done)
+    }
+
+    /// The capacity in bytes (`F_GETPIPE_SZ`).
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.ring.lock().capacity()
+    }
+
+    /// Sets the capacity, rounded up to a power of two pages; returns what it became (`F_SETPIPE_SZ`).
+    ///
+    /// # Errors
+    /// `EINVAL`, `EBUSY` when it holds more than that, `ENOMEM`.
+    pub fn set_capacity(&self, capacity: usize) -> Result<usize> {
+        if capacity > 1 << 31 {
+            return Err(Errno::EINVAL);
+        }
+        let capacity = capacity.max(PAGE_SIZE).next_power_of_two();
+        let mut fresh = Ring::with_capacity(capacity)?;
+        let mut ring = self.ring.lock();
+        if ring.length > capacity {
+            return Err(Errno::EBUSY);
+        }
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(ring.length)?;
+        bytes.resize(ring.length, 0);
+        if !bytes.is_empty() {
+            let length = ring.length;
+            ring.drain(&mut SliceSink::new(&mut bytes), length)?;
+            fresh.fill(&mut SliceSource::new(&bytes), length)?;
+        }
+        (ring.pages, ring.head, ring.length) = (fresh.pages, fresh.head, fresh.length);
+        drop(ring);
+        self.writable.wake_all();
+        Ok(capacity)
+    }
+}
+
+/// An open end of a pipe, or both ends of a FIFO that was opened for reading and writing.
+pub struct PipeEnd {
+    pipe: Arc<Pipe>,
+    reads: bool,
+    writes: bool,
+    /// How many readers had come when this end was opened.
+    reader_opens: u64,
+    /// How many writers had come when this end was opened and there was none; 0 if there was one.
+    writer_opens: u64,
+}
+
+impl PipeEnd {
+    /// The pipe.
+    #[must_use]
+    pub fn pipe(&self) -> &Arc<Pipe> {
+        &self.pipe
+    }
+}
+
+impl FileObject for PipeEnd {
+    fn read(&self, sink: &mut dyn IoSink) -> Result<usize> {
+        self.pipe.read(sink)
+    }
+
+    fn write(&self, source: &mut dyn IoSource) -> Result<usize> {
+        self.pipe.write(source)
+    }
+
+    fn poll(&self, table: &mut PollTable<'_>) -> PollEvents {
+        if self.reads {
+            table.register(&self.pipe.readable);
+        }
+        if self.writes {
+            table.register(&self.pipe.writable);
+        }
+        let ring = self.pipe.ring.lock();
+        let mut events = PollEvents::empty();
+        if self.reads {
+            events.set(PollEvents::READABLE, ring.length > 0);
+            events.set(PollEvents::HUP, ring.writers == 0 && ring.writer_opens != self.writer_opens);
+        }
+        if self.writes {
+            events.set(PollEvents::WRITABLE, ring.room() >= PIPE_BUF);
+            events.set(PollEvents::ERR, ring.readers == 0);
+        }
+        events
+    }
+
+    fn readable_bytes(&self) -> Result<usize> {
+        Ok(self.pipe.ring.lock().length)
+    }
+
+    fn is_open(&self, table: &mut PollTable<'_>, flags: OpenFlags) -> bool {
+        if flags.contains(OpenFlags::NON_BLOCKING) || self.reads == self.writes {
+            return true;
+        }
+        if self.reads {
+            table.register(&self.pipe.readable);
+            let ring = self.pipe.ring.lock();
+            return ring.writers > 0 || ring.writer_opens != self.writer_opens;
+        }
+        table.register(&self.pipe.writable);
+        let ring = self.pipe.ring.lock();
+        ring.readers > 0 || ring.reader_opens != self.reader_opens
+    }
+}
+
+impl Drop for PipeEnd {
+    fn drop(&mut self) {
+        {
+            let mut ring = self.pipe.ring.lock();
+            ring.readers -= u32::from(self.reads);
+            ring.writers -= u32::from(self.writes);
+            if ring.readers == 0 && ring.writers == 0 {
+                // A FIFO that nobody has open holds nothing.
+                ring.length = 0;
+                ring.head = 0;
+                ring.pages.iter_mut().for_each(|page| *page = None);
+            }
+        }
+        self.pipe.readable.wake_all();
+        self.pipe.writable.wake_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pipe() -> (Arc<Pipe>, PipeEnd, PipeEnd) {
+        let pipe = Pipe::new().unwrap();
+        let (reader, writer) = (pipe.open(true, false), pipe.open(false, true));
+        (pipe, reader, writer)
+    }
+
+    fn read(pipe: &Pipe, count: usize) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; count];
+        let count = pipe.read(&mut SliceSink::new(&mut bytes))?;
+        bytes.truncate(count);
+        Ok(bytes)
+    }
+
+    fn write(pipe: &Pipe, bytes: &[u8]) -> Result<usize> {
+        pipe.write(&mut SliceSource::new(bytes))
+    }
+
+    #[test]
+    fn bytes_come_out_in_order_around_the_ring() {
+        let (pipe, _reader, _writer) = pipe();
+        let (mut next_in, mut next_out) = (0u32, 0u32);
+        for round in 0..400usize {
+            let chunk: Vec<u8> = (0..997 + round * 7).map(|n| (next_in as usize + n) as u8).collect();
+            if let Ok(count) = write(&pipe, &chunk) {
+                next_in += count as u32;
+            }
+            for byte in read(&pipe, 800 + round * 9).unwrap_or_default() {
+                assert_eq!(byte, next_out as u8);
+                next_out += 1;
+            }
+        }
+        assert!(next_out > 500_000);
+    }
+
+    #[test]
+    fn small_writes_are_atomic_and_large_ones_fill_up() {
+        let (pipe, _reader, _writer) = pipe();
+        assert_eq!(write(&pipe, &[1; 65_530]), Ok(65_530));
+        assert_eq!(write(&pipe, &[2; 100]), Err(Errno::EAGAIN));
+        assert_eq!(write(&pipe, &[3; 5000]), Ok(6));
+        assert_eq!(write(&pipe, &[4]), Err(Errno::EAGAIN));
+        assert_eq!(read(&pipe, 100_000).map(|bytes| bytes.len()), Ok(65_536));
+        assert_eq!(read(&pipe, 1), Err(Errno::EAGAIN));
+    }
+
+    #[test]
+    fn a_side_that_is_gone_is_told() {
+        let (pipe, reader, writer) = pipe();
+        assert_eq!(writer.poll(&mut PollTable::query()), PollEvents::WRITABLE);
+        write(&pipe, b"last").unwrap();
+        drop(writer);
+        assert_eq!(reader.poll(&mut PollTable::query()), PollEvents::READABLE | PollEvents::HUP);
+        assert_eq!(read(&pipe, 10), Ok(b"last".to_vec()));
+        assert_eq!(read(&pipe, 10), Ok(Vec::new()));
+        drop(reader);
+        let writer = pipe.open(false, true);
+        assert_eq!(write(&pipe, b"x"), Err(Errno::EPIPE));
+        assert!(writer.poll(&mut PollTable::query()).contains(PollEvents::ERR));
+    }
+
+    #[test]
+    fn a_fault_in_an_atomic_write_leaves_nothing_behind() {
+        struct Faulting(usize);
+        impl IoSource for Faulting {
+            fn remaining(&self) -> usize {
+                100
+            }
+            fn take(&mut self, buffer: &mut [u8]) -> usize {
+                core::mem::take(&mut self.0).min(buffer.len())
+            }
+        }
+        let (pipe, _reader, _writer) = pipe();
+        assert_eq!(pipe.write(&mut Faulting(50)), Err(Errno::EFAULT));
+        assert_eq!(read(&pipe, 1), Err(Errno::EAGAIN));
+    }
+
+    #[test]
+    fn the_capacity_changes_and_keeps_the_bytes() {
+        let (pipe, _reader, _writer) = pipe();
+        write(&pipe, &[7; 60_000]).unwrap();
+        read(&pipe, 50_000).unwrap();
+        write(&pipe, &[8; 3000]).unwrap();
+        assert_eq!(pipe.set_capacity(4096), Err(Errno::EBUSY));
+        assert_eq!(pipe.set_capacity(12_289), Ok(16_384));
+        let bytes = read(&pipe, 20_000).unwrap();
+        assert_eq!(bytes, [vec![7; 10_000], vec![8; 3000]].concat());
+        assert_eq!(write(&pipe, &[9; 20_000]), Ok(16_384));
+    }
+}
