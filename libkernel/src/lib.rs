@@ -14,7 +14,6 @@
 
 extern crate alloc;
 
-pub mod command_line;
 pub mod elf;
 pub mod errno;
 pub mod fs;

@@ -13,7 +13,7 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use libkernel::memory::descriptor::Attributes;
 use libkernel::memory::kernel_map::{self, FrameTables, TableMemory};
-use libkernel::memory::{PAGE_SIZE, Page, PhysAddr, frames};
+use libkernel::memory::{PAGE_SIZE, Page, PhysAddr};
 use libkernel::sync::SpinLock;
 use libkernel::{Errno, Result};
 
@@ -67,19 +67,6 @@ impl TableMemory for BootTables {
     fn pointer(&self, table: PhysAddr) -> *mut u64 {
         let virt = table.0.wrapping_sub(LOAD_ADDRESS.load(Ordering::Relaxed)).wrapping_add(IMAGE_BASE);
         core::ptr::with_exposed_provenance_mut(virt as usize)
-    }
-}
-
-/// Takes tables from the frame allocator, or from the pool until it runs; the linear map shows both.
-struct KernelTables;
-
-impl TableMemory for KernelTables {
-    fn allocate(&mut self) -> Option<PhysAddr> {
-        if frames::total() == 0 { BootTables.allocate() } else { FrameTables.allocate() }
-    }
-
-    fn pointer(&self, table: PhysAddr) -> *mut u64 {
-        libkernel::machine::phys_to_virt(table.0).cast()
     }
 }
 
@@ -154,7 +141,7 @@ pub fn map_device(virt: u64, phys: u64, length: u64) -> Result<()> {
     let _guard = MAP.lock();
     // SAFETY: the kernel's own tables, changed under the lock.
     unsafe {
-        kernel_map::map_range(&mut KernelTables, PhysAddr(root()), virt, PhysAddr(phys), length, Attributes::DEVICE)?
+        kernel_map::map_range(&mut FrameTables, PhysAddr(root()), virt, PhysAddr(phys), length, Attributes::DEVICE)?
     };
     tlb::publish();
     Ok(())
@@ -172,7 +159,7 @@ pub fn map_stack(index: usize) -> Result<u64> {
         // SAFETY: as in `map_device`; the frame is new.
         unsafe {
             kernel_map::map_range(
-                &mut KernelTables,
+                &mut FrameTables,
                 PhysAddr(root()),
                 bottom + offset,
                 frame,

@@ -22,9 +22,10 @@ impl Process {
             }
             threads.alive.insert(thread.clone())?;
         }
-        if let Some(task) = thread.task()
-            && let Err(error) = thread.signals().join(task)
-        {
+        let Some(task) = thread.task() else { return Ok(()) };
+        let weak = Arc::downgrade(thread);
+        task.set_owner(weak);
+        if let Err(error) = thread.signals().join(task) {
             let removed = self.threads.lock().alive.remove(thread);
             drop(removed);
             return Err(error);

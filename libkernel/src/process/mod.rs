@@ -39,4 +39,4 @@ pub use id::{Gid, Pid, Uid};
 pub use membership::become_only_thread;
 pub use process::{Dumpable, Process};
 pub use status::ExitStatus;
-pub use thread::Thread;
+pub use thread::{Thread, current};

@@ -10,7 +10,7 @@ use super::usage::Usage;
 use crate::machine;
 use crate::signal::{SignalSet, ThreadSignals};
 use crate::sync::{SetOnce, SpinLock};
-use crate::task::Task;
+use crate::task::{self, Task};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
@@ -172,6 +172,12 @@ impl Thread {
     pub fn set_robust_list(&self, head: usize) {
         self.robust_list.store(head, Ordering::Relaxed);
     }
+}
+
+/// The thread on whose behalf this core works now, if it works for one.
+#[must_use]
+pub fn current() -> Option<Arc<Thread>> {
+    task::with_current(|task| task.owner())?
 }
 
 impl Member for Thread {

@@ -149,6 +149,17 @@ impl WaitQueue {
     }
 }
 
+/// A queue as a waker: what wakes it, a timer for instance, wakes everybody who waits.
+impl alloc::task::Wake for WaitQueue {
+    fn wake(self: Arc<Self>) {
+        self.wake_all();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.wake_all();
+    }
+}
+
 impl Default for WaitQueue {
     fn default() -> Self {
         Self::new()

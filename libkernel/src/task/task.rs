@@ -1,7 +1,8 @@
 //! The task itself.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
+use core::any::Any;
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::future::Future;
@@ -12,6 +13,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::task::{Context, Poll, Waker};
 
 use super::state::{Activity, TaskState};
+use crate::sync::SetOnce;
 use super::{Accounting, Parameters, Runnable, WaitLocation, current, ready, waker};
 use crate::message;
 
@@ -59,6 +61,7 @@ pub struct Task {
     accounting: Accounting,
     waiting: WaitLocation,
     name: [AtomicU64; 2],
+    owner: SetOnce<Weak<dyn Any + Send + Sync>>,
 }
 
 /// What only the holder of a task's [`Runnable`] reaches.
@@ -93,6 +96,7 @@ impl Task {
             accounting: Accounting::default(),
             waiting: WaitLocation::default(),
             name: [const { AtomicU64::new(0) }; 2],
+            owner: SetOnce::new(),
         };
         task.set_name(name.as_bytes());
         Arc::new(task)
@@ -121,6 +125,17 @@ impl Task {
         for (word, chunk) in self.name.iter().zip(words) {
             word.store(u64::from_ne_bytes(*chunk), Ordering::Relaxed);
         }
+    }
+
+    /// Says on whose behalf the task runs, for instance a user thread; only the first counts.
+    pub fn set_owner(&self, owner: Weak<dyn Any + Send + Sync>) {
+        // A second owner would be dropped unused.
+        let _ = self.owner.set(owner);
+    }
+
+    /// On whose behalf the task runs, if that is a living `T`.
+    pub fn owner<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.owner.get()?.upgrade()?.downcast().ok()
     }
 
     /// What the task is doing, as a hint.

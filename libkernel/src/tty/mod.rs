@@ -6,10 +6,19 @@
 
 mod erase;
 pub mod input;
+mod jobs;
 pub mod line;
 pub mod output;
+pub mod port;
 pub mod ring;
+mod terminal;
 pub mod termios;
+
+pub use jobs::Use;
+pub use port::Port;
+pub use terminal::Terminal;
 
 #[cfg(test)]
 mod line_tests;
+#[cfg(test)]
+mod terminal_tests;
