@@ -1,0 +1,620 @@
+//! Mappings: mmap(2) and its kin, copy-on-write, protection, the heap and the stack.
+
+use super::tests;
+use crate::call;
+use crate::check::{dies_of, exits, fails, in_child, must, some, within};
+use crate::sys::*;
+
+tests!("memory":
+    anonymous_memory_is_zero_and_writable,
+    private_file_mapping_keeps_changes_to_itself,
+    shared_file_mapping_writes_the_file,
+    write_is_seen_by_a_shared_mapping_at_once,
+    file_mapping_starts_at_its_offset,
+    mapping_outlives_descriptor_and_name,
+    shared_anonymous_memory_is_shared_with_children,
+    copy_on_write_isolates_the_child,
+    copy_on_write_isolates_the_parent,
+    copy_on_write_holds_over_generations,
+    fixed_replaces_what_was_there,
+    noreplace_refuses_to,
+    hint_is_taken_when_free,
+    munmap_in_the_middle_splits,
+    munmap_of_a_hole_succeeds,
+    munmap_bad_arguments_are_einval,
+    mmap_bad_arguments_fail,
+    mmap_of_a_write_only_file_is_eacces,
+    mmap_shared_writable_of_a_read_only_file_is_eacces,
+    mprotect_takes_and_gives_rights,
+    mprotect_of_a_hole_is_enomem,
+    mprotect_splits_and_merges,
+    execution_needs_prot_exec,
+    mremap_grows_in_place_or_moves,
+    mremap_shrinks,
+    mremap_fixed_moves_there,
+    mremap_without_maymove_fails_when_blocked,
+    brk_grows_and_shrinks_zeroed,
+    dontneed_gives_zeros_back,
+    dontneed_of_a_private_file_page_rereads_the_file,
+    madvise_bad_arguments_fail,
+    stack_grows_on_demand,
+    stack_stops_at_its_limit,
+    huge_reservation_costs_nothing,
+    rlimit_as_is_enomem,
+    impossible_length_is_enomem,
+    msync_of_a_mapping_succeeds_of_a_hole_fails,
+    mincore_knows_touched_pages,
+    mlock_succeeds,
+    maps_describes_stack_heap_and_code,
+    map_bomb_ends_in_enomem [30],
+    populate_faults_in_advance,
+    fork_child_can_unmap_without_hurting_the_parent,
+    read_into_a_fresh_mapping_faults_it_in,
+    read_into_cow_memory_breaks_the_sharing,
+    read_into_read_only_memory_is_efault,
+    partial_copy_is_reported_before_efault,
+);
+
+fn anonymous_memory_is_zero_and_writable() {
+    let at = must(anonymous(64 * PAGE));
+    assert!(bytes_at(at, 64 * PAGE).iter().all(|byte| *byte == 0));
+    (0..64).for_each(|page| poke(at + page * PAGE, page));
+    (0..64).for_each(|page| assert_eq!(peek::<usize>(at + page * PAGE), page));
+}
+
+fn file_of(content: &[u8]) -> Fd {
+    let fd = must(scratch_file(c"file", 0));
+    must(write_all(fd, content));
+    fd
+}
+
+fn private_file_mapping_keeps_changes_to_itself() {
+    let fd = file_of(b"original");
+    let at = must(mmap(0, PAGE, RW, libc::MAP_PRIVATE, fd, 0));
+    assert_eq!(bytes_at(at, 9), b"original\0");
+    poke(at, *b"CHANGED!");
+    let mut content = [0u8; 8];
+    must(pread(fd, &mut content, 0));
+    assert_eq!(&content, b"original");
+}
+
+fn shared_file_mapping_writes_the_file() {
+    let fd = file_of(b"original");
+    let at = must(mmap(0, PAGE, RW, libc::MAP_SHARED, fd, 0));
+    poke(at, *b"CHANGED!");
+    let mut content = [0u8; 16];
+    assert_eq!(must(pread(fd, &mut content, 0)), 8);
+    assert_eq!(&content[..8], b"CHANGED!");
+}
+
+fn write_is_seen_by_a_shared_mapping_at_once() {
+    let fd = file_of(b"original");
+    let one = must(mmap(0, PAGE, libc::PROT_READ, libc::MAP_SHARED, fd, 0));
+    let two = must(mmap(0, PAGE, RW, libc::MAP_SHARED, fd, 0));
+    assert_eq!(peek::<u8>(one), b'o');
+    must(pwrite(fd, b"W", 0));
+    assert_eq!((peek::<u8>(one), peek::<u8>(two)), (b'W', b'W'));
+    poke(two, b'M');
+    assert_eq!(peek::<u8>(one), b'M');
+}
+
+fn file_mapping_starts_at_its_offset() {
+    let fd = must(scratch_file(c"file", 3 * PAGE as i64));
+    must(pwrite(fd, b"second page", PAGE as i64));
+    let at = must(mmap(
+        0,
+        PAGE,
+        libc::PROT_READ,
+        libc::MAP_PRIVATE,
+        fd,
+        PAGE as i64,
+    ));
+    assert_eq!(bytes_at(at, 11), b"second page");
+    fails(
+        mmap(0, PAGE, libc::PROT_READ, libc::MAP_PRIVATE, fd, 100),
+        libc::EINVAL,
+    );
+}
+
+fn mapping_outlives_descriptor_and_name() {
+    let fd = file_of(b"still here");
+    let at = must(mmap(0, PAGE, libc::PROT_READ, libc::MAP_SHARED, fd, 0));
+    must(close(fd));
+    must(unlink(c"file"));
+    assert_eq!(bytes_at(at, 10), b"still here");
+}
+
+fn shared_anonymous_memory_is_shared_with_children() {
+    let at = must(shared(2 * PAGE));
+    in_child(|| poke(at + PAGE, 42u32));
+    assert_eq!(peek::<u32>(at + PAGE), 42);
+    let child = spawn(|| i32::from(!eventually(5000, || peek::<u32>(at) == 7)));
+    poke(at, 7u32);
+    exits(child, 0);
+}
+
+fn copy_on_write_isolates_the_child() {
+    let at = must(anonymous(16 * PAGE));
+    (0..16).for_each(|page| poke(at + page * PAGE, 1u32));
+    in_child(|| (0..16).for_each(|page| poke(at + page * PAGE, 2u32)));
+    (0..16).for_each(|page| assert_eq!(peek::<u32>(at + page * PAGE), 1));
+}
+
+fn copy_on_write_isolates_the_parent() {
+    let at = must(anonymous(16 * PAGE));
+    (0..16).for_each(|page| poke(at + page * PAGE, 1u32));
+    let (reader, writer) = must(pipe());
+    let child = spawn(|| {
+        must(read(reader, &mut [0u8; 1]));
+        i32::from((0..16).any(|page| peek::<u32>(at + page * PAGE) != 1))
+    });
+    (0..16).for_each(|page| poke(at + page * PAGE, 3u32));
+    must(write(writer, b"x"));
+    exits(child, 0);
+}
+
+fn copy_on_write_holds_over_generations() {
+    let at = must(anonymous(PAGE));
+    poke(at, 0u32);
+    in_child(|| {
+        poke(at, 1u32);
+        in_child(|| {
+            assert_eq!(peek::<u32>(at), 1);
+            poke(at, 2u32);
+            in_child(|| {
+                assert_eq!(peek::<u32>(at), 2);
+                poke(at, 3u32);
+            });
+            assert_eq!(peek::<u32>(at), 2);
+        });
+        assert_eq!(peek::<u32>(at), 1);
+    });
+    assert_eq!(peek::<u32>(at), 0);
+}
+
+const ANONYMOUS: i32 = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+
+fn fixed_replaces_what_was_there() {
+    let at = must(anonymous(3 * PAGE));
+    (0..3).for_each(|page| poke(at + page * PAGE, 5u32));
+    assert_eq!(
+        must(mmap(
+            at + PAGE,
+            PAGE,
+            RW,
+            ANONYMOUS | libc::MAP_FIXED,
+            -1,
+            0
+        )),
+        at + PAGE
+    );
+    assert_eq!(
+        [0, 1, 2].map(|page| peek::<u32>(at + page * PAGE)),
+        [5, 0, 5]
+    );
+}
+
+fn noreplace_refuses_to() {
+    let at = must(anonymous(PAGE));
+    let flags = ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+    fails(mmap(at, PAGE, RW, flags, -1, 0), libc::EEXIST);
+    must(munmap(at, PAGE));
+    assert_eq!(must(mmap(at, PAGE, RW, flags, -1, 0)), at);
+}
+
+fn hint_is_taken_when_free() {
+    let at = 0x2_0000_0000;
+    assert_eq!(must(mmap(at, PAGE, RW, ANONYMOUS, -1, 0)), at);
+    assert!(must(mmap(at, PAGE, RW, ANONYMOUS, -1, 0)) != at);
+}
+
+fn munmap_in_the_middle_splits() {
+    let at = must(anonymous(5 * PAGE));
+    (0..5).for_each(|page| poke(at + page * PAGE, page));
+    must(munmap(at + 2 * PAGE, PAGE));
+    for page in [0, 1, 3, 4] {
+        assert_eq!(peek::<usize>(at + page * PAGE), page);
+    }
+    assert_eq!(must(mapping_of(at + 2 * PAGE)), None);
+    dies_of(libc::SIGSEGV, || {
+        let _ = peek::<u8>(at + 2 * PAGE);
+    });
+}
+
+fn munmap_of_a_hole_succeeds() {
+    let at = must(anonymous(3 * PAGE));
+    must(munmap(at + PAGE, PAGE));
+    must(munmap(at, 3 * PAGE));
+    must(munmap(at, 3 * PAGE));
+}
+
+fn munmap_bad_arguments_are_einval() {
+    let at = must(anonymous(PAGE));
+    fails(munmap(at + 1, PAGE), libc::EINVAL);
+    fails(munmap(at, 0), libc::EINVAL);
+    fails(munmap(at, usize::MAX), libc::EINVAL);
+    fails(munmap(0xffff_0000_0000_0000, PAGE), libc::EINVAL);
+}
+
+fn mmap_bad_arguments_fail() {
+    fails(mmap(0, 0, RW, ANONYMOUS, -1, 0), libc::EINVAL);
+    fails(mmap(0, PAGE, RW, libc::MAP_ANONYMOUS, -1, 0), libc::EINVAL);
+    fails(
+        mmap(123, PAGE, RW, ANONYMOUS | libc::MAP_FIXED, -1, 0),
+        libc::EINVAL,
+    );
+    fails(mmap(0, PAGE, RW, libc::MAP_PRIVATE, -1, 0), libc::EBADF);
+    fails(
+        mmap(
+            0xffff_0000_0000_0000,
+            PAGE,
+            RW,
+            ANONYMOUS | libc::MAP_FIXED,
+            -1,
+            0,
+        ),
+        libc::ENOMEM,
+    );
+    let (reader, _writer) = must(pipe());
+    fails(
+        mmap(0, PAGE, libc::PROT_READ, libc::MAP_PRIVATE, reader, 0),
+        libc::ENODEV,
+    );
+}
+
+fn mmap_of_a_write_only_file_is_eacces() {
+    must(write_file(c"file", b"x"));
+    let fd = must(open(c"file", libc::O_WRONLY, 0));
+    fails(
+        mmap(0, PAGE, libc::PROT_READ, libc::MAP_PRIVATE, fd, 0),
+        libc::EACCES,
+    );
+}
+
+fn mmap_shared_writable_of_a_read_only_file_is_eacces() {
+    must(write_file(c"file", b"x"));
+    let fd = must(open(c"file", libc::O_RDONLY, 0));
+    fails(mmap(0, PAGE, RW, libc::MAP_SHARED, fd, 0), libc::EACCES);
+    let at = must(mmap(0, PAGE, libc::PROT_READ, libc::MAP_SHARED, fd, 0));
+    fails(mprotect(at, PAGE, RW), libc::EACCES);
+    must(mmap(0, PAGE, RW, libc::MAP_PRIVATE, fd, 0));
+}
+
+fn mprotect_takes_and_gives_rights() {
+    let at = must(anonymous(PAGE));
+    poke(at, 9u32);
+    must(mprotect(at, PAGE, libc::PROT_READ));
+    assert_eq!(peek::<u32>(at), 9);
+    dies_of(libc::SIGSEGV, || poke(at, 1u32));
+    must(mprotect(at, PAGE, libc::PROT_NONE));
+    dies_of(libc::SIGSEGV, || {
+        let _ = peek::<u32>(at);
+    });
+    must(mprotect(at, PAGE, RW));
+    poke(at, peek::<u32>(at) + 1);
+    assert_eq!(peek::<u32>(at), 10);
+}
+
+fn mprotect_of_a_hole_is_enomem() {
+    let at = must(anonymous(3 * PAGE));
+    must(munmap(at + PAGE, PAGE));
+    fails(mprotect(at, 3 * PAGE, libc::PROT_READ), libc::ENOMEM);
+    fails(mprotect(at + 1, PAGE, libc::PROT_READ), libc::EINVAL);
+    must(mprotect(at, 0, libc::PROT_READ));
+}
+
+fn mprotect_splits_and_merges() {
+    let at = must(mmap(0x3_0000_0000, 4 * PAGE, RW, ANONYMOUS, -1, 0));
+    must(mprotect(at + PAGE, PAGE, libc::PROT_READ));
+    let middle = some(must(mapping_of(at + PAGE)), "the middle");
+    assert_eq!(
+        (middle.start, middle.end, middle.mode.as_str()),
+        (at + PAGE, at + 2 * PAGE, "r--p")
+    );
+    must(mprotect(at + PAGE, PAGE, RW));
+    let whole = some(must(mapping_of(at)), "the whole");
+    assert_eq!(
+        (whole.start, whole.end, whole.mode.as_str()),
+        (at, at + 4 * PAGE, "rw-p")
+    );
+}
+
+/// `mov w0, #42; ret`.
+const CODE: [u32; 2] = [0x5280_0540, 0xd65f_03c0];
+
+fn call_code(at: usize) -> i32 {
+    // SAFETY: the words at `at` are a function of this type, or the test expects the fault.
+    let function: extern "C" fn() -> i32 = unsafe { core::mem::transmute(at) };
+    function()
+}
+
+fn execution_needs_prot_exec() {
+    let at = must(anonymous(PAGE));
+    poke(at, CODE);
+    dies_of(libc::SIGSEGV, || {
+        let _ = call_code(at);
+    });
+    // SAFETY: the usual sequence for code just written, on a mapped line.
+    unsafe {
+        core::arch::asm!("dc cvau, {0}", "dsb ish", "ic ivau, {0}", "dsb ish", "isb", in(reg) at)
+    };
+    must(mprotect(at, PAGE, libc::PROT_READ | libc::PROT_EXEC));
+    assert_eq!(call_code(at), 42);
+}
+
+fn mremap(at: usize, old: usize, new: usize, flags: i32, to: usize) -> Result<usize> {
+    call!(SYS_mremap, at, old, new, flags, to)
+}
+
+fn mremap_grows_in_place_or_moves() {
+    let at = must(anonymous(2 * PAGE));
+    poke(at, 11u32);
+    poke(at + PAGE, 22u32);
+    let new = must(mremap(at, 2 * PAGE, 100 * PAGE, libc::MREMAP_MAYMOVE, 0));
+    assert_eq!(
+        (
+            peek::<u32>(new),
+            peek::<u32>(new + PAGE),
+            peek::<u32>(new + 99 * PAGE)
+        ),
+        (11, 22, 0)
+    );
+    poke(new + 99 * PAGE, 1u32);
+}
+
+fn mremap_shrinks() {
+    let at = must(anonymous(4 * PAGE));
+    assert_eq!(must(mremap(at, 4 * PAGE, PAGE, 0, 0)), at);
+    assert_eq!(must(mapping_of(at + PAGE)).map(|m| m.start == at), None);
+}
+
+fn mremap_fixed_moves_there() {
+    let at = must(anonymous(2 * PAGE));
+    poke(at + PAGE, 5u32);
+    let to = must(anonymous(4 * PAGE));
+    let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+    assert_eq!(must(mremap(at, 2 * PAGE, 2 * PAGE, flags, to)), to);
+    assert_eq!(peek::<u32>(to + PAGE), 5);
+    assert_eq!(must(mapping_of(at)), None);
+}
+
+fn mremap_without_maymove_fails_when_blocked() {
+    let at = must(mmap(0x4_0000_0000, 2 * PAGE, RW, ANONYMOUS, -1, 0));
+    must(mprotect(at + PAGE, PAGE, libc::PROT_READ));
+    fails(mremap(at, PAGE, 2 * PAGE, 0, 0), libc::ENOMEM);
+    fails(
+        mremap(0x5_0000_0000, PAGE, 2 * PAGE, libc::MREMAP_MAYMOVE, 0),
+        libc::EFAULT,
+    );
+    fails(mremap(at, PAGE, 0, 0, 0), libc::EINVAL);
+    fails(mremap(at + 1, PAGE, PAGE, 0, 0), libc::EINVAL);
+}
+
+fn brk(to: usize) -> usize {
+    raw(libc::SYS_brk as usize, pad([to])) as usize
+}
+
+fn brk_grows_and_shrinks_zeroed() {
+    in_child(|| {
+        let start = brk(0);
+        let base = start.next_multiple_of(PAGE);
+        assert_eq!(brk(base + 4 * PAGE), base + 4 * PAGE);
+        poke(base + 3 * PAGE, 5u32);
+        assert_eq!(brk(base + PAGE), base + PAGE);
+        assert_eq!(brk(base + 4 * PAGE), base + 4 * PAGE);
+        assert_eq!(
+            peek::<u32>(base + 3 * PAGE),
+            0,
+            "memory given back keeps its content"
+        );
+        assert_eq!(
+            brk(usize::MAX / 2),
+            base + 4 * PAGE,
+            "an impossible break is refused"
+        );
+        assert_eq!(brk(PAGE), base + 4 * PAGE);
+    });
+}
+
+fn dontneed_gives_zeros_back() {
+    let at = must(anonymous(4 * PAGE));
+    (0..4).for_each(|page| poke(at + page * PAGE, 8u32));
+    must(madvise(at + PAGE, 2 * PAGE, libc::MADV_DONTNEED));
+    assert_eq!(
+        [0, 1, 2, 3].map(|page| peek::<u32>(at + page * PAGE)),
+        [8, 0, 0, 8]
+    );
+}
+
+fn dontneed_of_a_private_file_page_rereads_the_file() {
+    let fd = file_of(b"original");
+    let at = must(mmap(0, PAGE, RW, libc::MAP_PRIVATE, fd, 0));
+    poke(at, b'X');
+    must(madvise(at, PAGE, libc::MADV_DONTNEED));
+    assert_eq!(peek::<u8>(at), b'o');
+}
+
+fn madvise_bad_arguments_fail() {
+    let at = must(anonymous(3 * PAGE));
+    fails(madvise(at + 1, PAGE, libc::MADV_DONTNEED), libc::EINVAL);
+    fails(madvise(at, PAGE, 9999), libc::EINVAL);
+    must(munmap(at + PAGE, PAGE));
+    fails(madvise(at, 3 * PAGE, libc::MADV_DONTNEED), libc::ENOMEM);
+}
+
+#[inline(never)]
+fn deep(levels: usize) -> usize {
+    let frame = core::hint::black_box([levels; 128]);
+    if levels == 0 {
+        0
+    } else {
+        deep(levels - 1) + frame[levels % 128] - levels + 1
+    }
+}
+
+fn stack_grows_on_demand() {
+    in_child(|| assert_eq!(deep(4000), 4000));
+}
+
+fn stack_stops_at_its_limit() {
+    dies_of(libc::SIGSEGV, || {
+        let _ = deep(20_000);
+    });
+}
+
+fn huge_reservation_costs_nothing() {
+    let size = 64 << 30;
+    let at = must(mmap(
+        0,
+        size,
+        libc::PROT_NONE,
+        ANONYMOUS | libc::MAP_NORESERVE,
+        -1,
+        0,
+    ));
+    must(mprotect(at + (32 << 30), PAGE, RW));
+    poke(at + (32 << 30), 1u32);
+    must(munmap(at, size));
+}
+
+fn rlimit_as_is_enomem() {
+    in_child(|| {
+        must(setrlimit(libc::RLIMIT_AS, 64 << 20, 64 << 20));
+        fails(anonymous(65 << 20), libc::ENOMEM);
+        must(anonymous(16 << 20));
+    });
+}
+
+fn impossible_length_is_enomem() {
+    fails(
+        mmap(0, 1 << 55, libc::PROT_NONE, ANONYMOUS, -1, 0),
+        libc::ENOMEM,
+    );
+    fails(
+        mmap(0, usize::MAX - 5, libc::PROT_NONE, ANONYMOUS, -1, 0),
+        libc::ENOMEM,
+    );
+}
+
+fn msync_of_a_mapping_succeeds_of_a_hole_fails() {
+    let fd = file_of(b"data");
+    let at = must(mmap(0, PAGE, RW, libc::MAP_SHARED, fd, 0));
+    poke(at, b'D');
+    must(call!(SYS_msync, at, PAGE, libc::MS_SYNC));
+    must(munmap(at, PAGE));
+    fails(call!(SYS_msync, at, PAGE, libc::MS_SYNC), libc::ENOMEM);
+    fails(call!(SYS_msync, at + 1, PAGE, libc::MS_SYNC), libc::EINVAL);
+}
+
+fn mincore_knows_touched_pages() {
+    let at = must(anonymous(3 * PAGE));
+    poke(at + PAGE, 1u8);
+    let mut residence = [9u8; 3];
+    must(call!(SYS_mincore, at, 3 * PAGE, residence.as_mut_slice()));
+    assert_eq!(residence.map(|byte| byte & 1), [0, 1, 0]);
+}
+
+fn mlock_succeeds() {
+    let at = must(anonymous(2 * PAGE));
+    must(call!(SYS_mlock, at, 2 * PAGE));
+    must(call!(SYS_munlock, at, 2 * PAGE));
+    fails(call!(SYS_mlock, 0x6_0000_0000u64, PAGE), libc::ENOMEM);
+}
+
+fn maps_describes_stack_heap_and_code() {
+    let code = maps_describes_stack_heap_and_code as *const () as usize;
+    let local = 0u8;
+    let code = some(must(mapping_of(code)), "the code");
+    assert_eq!(code.mode, "r-xp");
+    assert_eq!(
+        code.name.as_bytes(),
+        must(readlink(c"/proc/self/exe")).as_slice()
+    );
+    let stack = some(must(mapping_of(Arg::word(&local))), "the stack");
+    assert_eq!(
+        (stack.mode.as_str(), stack.name.as_str()),
+        ("rw-p", "[stack]")
+    );
+    in_child(|| {
+        let end = brk(brk(0) + 4 * PAGE);
+        let heap = some(must(mapping_of(end - 1)), "the heap");
+        assert_eq!((heap.mode.as_str(), heap.name.as_str()), ("rw-p", "[heap]"));
+    });
+    let all = must(maps());
+    assert!(
+        all.windows(2).all(|pair| pair[0].end <= pair[1].start),
+        "not sorted"
+    );
+}
+
+fn map_bomb_ends_in_enomem() {
+    in_child(|| {
+        let mut count = 0u32;
+        let refused = loop {
+            // Alternating protections keep neighbours from merging.
+            let prot = if count % 2 == 0 { libc::PROT_READ } else { RW };
+            match mmap(0, PAGE, prot, ANONYMOUS, -1, 0) {
+                Ok(_) => count += 1,
+                Err(errno) => break errno,
+            }
+            assert!(count < 200_000, "no limit on the number of mappings");
+        };
+        assert_eq!(refused, Errno(libc::ENOMEM));
+        within(count, 30_000, 70_000, "mappings");
+    });
+    must(anonymous(PAGE));
+}
+
+fn populate_faults_in_advance() {
+    let at = must(mmap(0, 4 * PAGE, RW, ANONYMOUS | libc::MAP_POPULATE, -1, 0));
+    let mut residence = [0u8; 4];
+    must(call!(SYS_mincore, at, 4 * PAGE, residence.as_mut_slice()));
+    assert_eq!(residence.map(|byte| byte & 1), [1; 4]);
+}
+
+fn fork_child_can_unmap_without_hurting_the_parent() {
+    let at = must(anonymous(8 * PAGE));
+    (0..8).for_each(|page| poke(at + page * PAGE, page));
+    in_child(|| must(munmap(at, 8 * PAGE)));
+    (0..8).for_each(|page| assert_eq!(peek::<usize>(at + page * PAGE), page));
+}
+
+fn read_into_a_fresh_mapping_faults_it_in() {
+    let fd = must(scratch_file(c"file", 0));
+    must(write_all(fd, &vec![0x5a; 10 * PAGE]));
+    let at = must(anonymous(10 * PAGE));
+    assert_eq!(must(call!(SYS_pread64, fd, at, 10 * PAGE, 0)), 10 * PAGE);
+    assert!(bytes_at(at, 10 * PAGE).iter().all(|byte| *byte == 0x5a));
+}
+
+fn read_into_cow_memory_breaks_the_sharing() {
+    let fd = file_of(b"from the file");
+    let at = must(anonymous(PAGE));
+    poke(at, *b"before");
+    in_child(|| {
+        assert_eq!(must(call!(SYS_pread64, fd, at, 13, 0)), 13);
+        assert_eq!(bytes_at(at, 13), b"from the file");
+    });
+    assert_eq!(bytes_at(at, 6), b"before");
+}
+
+fn read_into_read_only_memory_is_efault() {
+    let fd = file_of(b"data");
+    let at = must(anonymous(PAGE));
+    poke(at, 0u8);
+    must(mprotect(at, PAGE, libc::PROT_READ));
+    fails(call!(SYS_pread64, fd, at, 4, 0), libc::EFAULT);
+    assert_eq!(peek::<u32>(at), 0);
+}
+
+fn partial_copy_is_reported_before_efault() {
+    let at = must(anonymous(2 * PAGE));
+    must(munmap(at + PAGE, PAGE));
+    let (reader, writer) = must(pipe());
+    fails(call!(SYS_write, writer, at + PAGE, 10), libc::EFAULT);
+    let fd = must(scratch_file(c"file", 0));
+    let n = must(call!(SYS_pwrite64, fd, at + PAGE - 100, 200, 0));
+    assert_eq!(n, 100, "what could be copied is written");
+    must(write(writer, &[1u8; 200]));
+    fails(call!(SYS_read, reader, at + PAGE, 200), libc::EFAULT);
+}

@@ -1,0 +1,600 @@
+//! Signals: generation, masks, delivery, default actions (signal(7)).
+
+use super::tests;
+use crate::call;
+use crate::check::{dies_of, exits, fails, in_child, killed, must, some, within};
+use crate::sys::*;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+tests!("signal":
+    handler_receives_siginfo_of_kill,
+    handler_receives_siginfo_of_tgkill,
+    queued_value_arrives,
+    blocked_signal_waits_until_unblocked,
+    ordinary_signals_coalesce,
+    realtime_signals_queue_in_order,
+    lower_realtime_number_is_delivered_first,
+    own_signal_is_masked_in_its_handler,
+    nodefer_leaves_it_unmasked,
+    sa_mask_holds_back_others,
+    resethand_restores_the_default,
+    mask_is_restored_after_the_handler,
+    handlers_nest,
+    sigsuspend_swaps_the_mask_atomically,
+    sigtimedwait_takes_a_pending_signal,
+    sigtimedwait_times_out,
+    sigtimedwait_wakes_on_arrival,
+    eintr_without_sa_restart,
+    sa_restart_restarts_a_read,
+    nanosleep_is_not_restarted_and_tells_the_rest,
+    kill_and_stop_cannot_be_blocked_or_caught,
+    bad_numbers_are_einval,
+    bad_pointers_are_efault,
+    default_actions_end_the_process,
+    default_ignored_signals_do_nothing,
+    core_dumping_signals_kill,
+    stop_and_continue_from_the_terminal_kind,
+    sigcont_discards_pending_stops,
+    sigkill_ends_a_stopped_process,
+    sigkill_ends_a_blocked_process,
+    null_signal_checks_existence,
+    permission_to_signal_follows_user_ids,
+    sigchld_tells_who_ended_and_how,
+    sigchld_tells_of_stops_unless_nocldstop,
+    alarm_delivers_sigalrm,
+    interval_timer_repeats,
+    disposition_query_returns_what_was_set,
+    ignoring_discards_what_is_pending,
+    works_without_a_restorer,
+    process_signal_goes_to_a_thread_that_takes_it,
+    thread_directed_signal_stays_with_its_thread,
+    queue_limit_is_eagain,
+);
+
+fn handler_receives_siginfo_of_kill() {
+    must(on_signal(libc::SIGUSR1, record, 0));
+    must(kill(getpid(), libc::SIGUSR1));
+    let info = last_info();
+    assert_eq!(
+        (seen(), info.signal, info.code),
+        (1, libc::SIGUSR1, libc::SI_USER)
+    );
+    assert_eq!((info.pid, info.uid), (getpid(), 0));
+}
+
+fn handler_receives_siginfo_of_tgkill() {
+    must(on_signal(libc::SIGUSR1, record, 0));
+    must(raise(libc::SIGUSR1));
+    let info = last_info();
+    assert_eq!((info.code, info.pid), (libc::SI_TKILL, getpid()));
+    fails(call!(SYS_tgkill, getpid(), 1, libc::SIGUSR1), libc::ESRCH);
+    fails(call!(SYS_tgkill, 0, gettid(), libc::SIGUSR1), libc::EINVAL);
+}
+
+fn queued_value_arrives() {
+    must(on_signal(libc::SIGUSR1, record, 0));
+    must(sigqueue(getpid(), libc::SIGUSR1, 0xfeed_f00d_1234));
+    let info = last_info();
+    assert_eq!((info.code, info.value), (libc::SI_QUEUE, 0xfeed_f00d_1234));
+}
+
+fn blocked_signal_waits_until_unblocked() {
+    must(on_signal(libc::SIGUSR1, record, 0));
+    must(block(bit(libc::SIGUSR1)));
+    must(kill(getpid(), libc::SIGUSR1));
+    assert_eq!((seen(), must(pending())), (0, bit(libc::SIGUSR1)));
+    must(unblock(bit(libc::SIGUSR1)));
+    assert_eq!((seen(), must(pending())), (1, 0));
+}
+
+fn ordinary_signals_coalesce() {
+    must(on_signal(libc::SIGUSR1, record, 0));
+    must(block(bit(libc::SIGUSR1)));
+    (0..5).for_each(|_| must(kill(getpid(), libc::SIGUSR1)));
+    must(unblock(bit(libc::SIGUSR1)));
+    assert_eq!(seen(), 1);
+}
+
+fn realtime_signals_queue_in_order() {
+    must(block(bit(40)));
+    (0..5).for_each(|i| must(sigqueue(getpid(), 40, i)));
+    for i in 0..5 {
+        assert_eq!(must(sigtimedwait(bit(40), Some(0))).value, i);
+    }
+    fails(sigtimedwait(bit(40), Some(0)), libc::EAGAIN);
+}
+
+fn lower_realtime_number_is_delivered_first() {
+    let set = bit(40) | bit(35) | bit(libc::SIGTERM);
+    must(block(set));
+    for signal in [40, 35, libc::SIGTERM] {
+        must(sigqueue(getpid(), signal, 0));
+    }
+    let order: Vec<i32> = (0..3)
+        .map(|_| must(sigtimedwait(set, Some(0))).signal)
+        .collect();
+    assert_eq!(order, [libc::SIGTERM, 35, 40]);
+}
+
+static DEPTH: AtomicUsize = AtomicUsize::new(0);
+static DEEPEST: AtomicUsize = AtomicUsize::new(0);
+static ORDER: AtomicUsize = AtomicUsize::new(0);
+
+/// Raises its own signal again, twice, and notes how deep the calls nest.
+extern "C" fn reraise(signal: i32, _info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
+    let depth = DEPTH.fetch_add(1, Ordering::SeqCst) + 1;
+    DEEPEST.fetch_max(depth, Ordering::SeqCst);
+    if SEEN.fetch_add(1, Ordering::SeqCst) < 2 {
+        let _ = raise(signal);
+    }
+    DEPTH.fetch_sub(1, Ordering::SeqCst);
+}
+
+fn own_signal_is_masked_in_its_handler() {
+    must(on_signal(libc::SIGUSR1, reraise, 0));
+    must(raise(libc::SIGUSR1));
+    assert_eq!((seen(), DEEPEST.load(Ordering::SeqCst)), (3, 1));
+}
+
+fn nodefer_leaves_it_unmasked() {
+    must(on_signal(libc::SIGUSR1, reraise, libc::SA_NODEFER));
+    must(raise(libc::SIGUSR1));
+    assert_eq!((seen(), DEEPEST.load(Ordering::SeqCst)), (3, 3));
+}
+
+/// Raises SIGUSR2 within SIGUSR1's handler; ORDER grows by a digit at each step.
+extern "C" fn outer(signal: i32, _info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
+    let note = |digit| ORDER.store(ORDER.load(Ordering::SeqCst) * 10 + digit, Ordering::SeqCst);
+    if signal == libc::SIGUSR1 {
+        note(1);
+        let _ = raise(libc::SIGUSR2);
+        note(3);
+    } else {
+        note(2);
+    }
+}
+
+fn sa_mask_holds_back_others() {
+    must(on_signal_masking(
+        libc::SIGUSR1,
+        outer,
+        0,
+        bit(libc::SIGUSR2),
+    ));
+    must(on_signal(libc::SIGUSR2, outer, 0));
+    must(raise(libc::SIGUSR1));
+    assert_eq!(ORDER.load(Ordering::SeqCst), 132);
+}
+
+fn handlers_nest() {
+    must(on_signal(libc::SIGUSR1, outer, 0));
+    must(on_signal(libc::SIGUSR2, outer, 0));
+    must(raise(libc::SIGUSR1));
+    assert_eq!(ORDER.load(Ordering::SeqCst), 123);
+}
+
+fn resethand_restores_the_default() {
+    dies_of(libc::SIGUSR1, || {
+        must(on_signal(libc::SIGUSR1, record, libc::SA_RESETHAND));
+        must(raise(libc::SIGUSR1));
+        assert_eq!(seen(), 1);
+        let _ = raise(libc::SIGUSR1);
+    });
+}
+
+fn mask_is_restored_after_the_handler() {
+    must(on_signal_masking(libc::SIGUSR1, record, 0, !0));
+    let before = must(block(bit(libc::SIGHUP))) | bit(libc::SIGHUP);
+    must(raise(libc::SIGUSR1));
+    assert_eq!(must(block(0)), before);
+}
+
+fn sigsuspend_swaps_the_mask_atomically() {
+    must(on_signal(libc::SIGUSR1, record, 0));
+    must(block(bit(libc::SIGUSR1)));
+    let parent = getpid();
+    let child = spawn(|| {
+        sleep_ms(30);
+        must(kill(parent, libc::SIGUSR1));
+        0
+    });
+    assert_eq!(sigsuspend(0), Errno(libc::EINTR));
+    assert_eq!(seen(), 1);
+    assert!(
+        must(block(0)) & bit(libc::SIGUSR1) != 0,
+        "the old mask is back"
+    );
+    exits(child, 0);
+}
+
+fn sigtimedwait_takes_a_pending_signal() {
+    must(block(bit(libc::SIGUSR1)));
+    must(kill(getpid(), libc::SIGUSR1));
+    let info = must(sigtimedwait(bit(libc::SIGUSR1), None));
+    assert_eq!((info.signal, info.pid), (libc::SIGUSR1, getpid()));
+    assert_eq!(must(pending()), 0);
+}
+
+fn sigtimedwait_times_out() {
+    must(block(bit(libc::SIGUSR1)));
+    let start = now();
+    fails(
+        sigtimedwait(bit(libc::SIGUSR1), Some(30 * MS)),
+        libc::EAGAIN,
+    );
+    within(now() - start, 30 * MS, 3 * SECOND, "waited");
+}
+
+fn sigtimedwait_wakes_on_arrival() {
+    must(block(bit(libc::SIGUSR1)));
+    let parent = getpid();
+    let child = spawn(|| {
+        sleep_ms(30);
+        must(sigqueue(parent, libc::SIGUSR1, 77));
+        0
+    });
+    let info = must(sigtimedwait(bit(libc::SIGUSR1), Some(5 * SECOND)));
+    assert_eq!((info.pid, info.value), (child, 77));
+    exits(child, 0);
+}
+
+fn eintr_without_sa_restart() {
+    must(on_signal(libc::SIGALRM, record, 0));
+    let (reader, _writer) = must(pipe());
+    alarm_in(30);
+    fails(read(reader, &mut [0u8; 1]), libc::EINTR);
+}
+
+fn sa_restart_restarts_a_read() {
+    must(on_signal(libc::SIGALRM, record, libc::SA_RESTART));
+    let (reader, writer) = must(pipe());
+    let child = spawn(|| {
+        sleep_ms(200);
+        must(write(writer, b"x"));
+        0
+    });
+    alarm_in(30);
+    assert_eq!(must(read(reader, &mut [0u8; 1])), 1);
+    assert_eq!(seen(), 1);
+    exits(child, 0);
+}
+
+fn nanosleep_is_not_restarted_and_tells_the_rest() {
+    must(on_signal(libc::SIGALRM, record, libc::SA_RESTART));
+    alarm_in(30);
+    let (errno, rest) = some(nanosleep(5 * SECOND).err(), "an interruption");
+    assert_eq!(errno, Errno(libc::EINTR));
+    within(rest, 2 * SECOND, 5 * SECOND - 25 * MS, "nanoseconds left");
+}
+
+fn kill_and_stop_cannot_be_blocked_or_caught() {
+    fails(set_disposition(libc::SIGKILL, libc::SIG_IGN), libc::EINVAL);
+    fails(set_disposition(libc::SIGSTOP, libc::SIG_IGN), libc::EINVAL);
+    must(block(!0));
+    let set = must(block(0));
+    assert_eq!(set & (bit(libc::SIGKILL) | bit(libc::SIGSTOP)), 0);
+    dies_of(libc::SIGKILL, || must(raise(libc::SIGKILL)));
+}
+
+fn bad_numbers_are_einval() {
+    fails(kill(getpid(), 65), libc::EINVAL);
+    fails(kill(getpid(), -1), libc::EINVAL);
+    fails(set_disposition(65, 0), libc::EINVAL);
+    fails(set_disposition(0, 0), libc::EINVAL);
+    fails(mask(77, 0), libc::EINVAL);
+    fails(call!(SYS_rt_sigprocmask, 0, 0, 0, 4), libc::EINVAL);
+    fails(kill(1 << 22, 0), libc::ESRCH);
+}
+
+fn bad_pointers_are_efault() {
+    fails(
+        call!(SYS_rt_sigaction, libc::SIGUSR1, 8, 0, 8),
+        libc::EFAULT,
+    );
+    fails(
+        call!(SYS_rt_sigaction, libc::SIGUSR1, 0, 8, 8),
+        libc::EFAULT,
+    );
+    fails(call!(SYS_rt_sigprocmask, 0, 8, 0, 8), libc::EFAULT);
+    fails(call!(SYS_rt_sigpending, 8, 8), libc::EFAULT);
+    fails(call!(SYS_sigaltstack, 8, 0), libc::EFAULT);
+}
+
+fn default_actions_end_the_process() {
+    for signal in [
+        libc::SIGHUP,
+        libc::SIGINT,
+        libc::SIGPIPE,
+        libc::SIGALRM,
+        libc::SIGTERM,
+        libc::SIGUSR1,
+        libc::SIGUSR2,
+        libc::SIGVTALRM,
+        libc::SIGPROF,
+        libc::SIGIO,
+        libc::SIGPWR,
+        libc::SIGSTKFLT,
+        34,
+        64,
+    ] {
+        dies_of(signal, || {
+            must(set_disposition(signal, libc::SIG_DFL));
+            must(raise(signal));
+        });
+    }
+}
+
+fn default_ignored_signals_do_nothing() {
+    for signal in [libc::SIGCHLD, libc::SIGURG, libc::SIGWINCH, libc::SIGCONT] {
+        in_child(|| must(raise(signal)));
+    }
+}
+
+fn core_dumping_signals_kill() {
+    for signal in [
+        libc::SIGQUIT,
+        libc::SIGILL,
+        libc::SIGTRAP,
+        libc::SIGABRT,
+        libc::SIGBUS,
+        libc::SIGFPE,
+        libc::SIGSEGV,
+        libc::SIGXCPU,
+        libc::SIGXFSZ,
+        libc::SIGSYS,
+    ] {
+        dies_of(signal, || {
+            must(set_disposition(signal, libc::SIG_DFL));
+            must(raise(signal));
+        });
+    }
+}
+
+fn pausing_child() -> Pid {
+    spawn(|| {
+        loop {
+            sigsuspend(0);
+        }
+    })
+}
+
+fn stop_and_continue_from_the_terminal_kind() {
+    for signal in [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU] {
+        let child = pausing_child();
+        // In a group of its own with a parent in another group of the session: not orphaned.
+        must(call!(SYS_setpgid, child, child));
+        must(kill(child, signal));
+        let stop = some(must(wait4(child, libc::WUNTRACED)), "a stop");
+        assert_eq!(stop.1, Status::Stopped(signal));
+        must(kill(child, libc::SIGCONT));
+        assert_eq!(
+            must(wait4(child, libc::WCONTINUED)),
+            Some((child, Status::Continued))
+        );
+        must(kill(child, libc::SIGKILL));
+        killed(child, libc::SIGKILL);
+    }
+}
+
+fn sigcont_discards_pending_stops() {
+    in_child(|| {
+        must(block(bit(libc::SIGTSTP) | bit(libc::SIGCONT)));
+        must(kill(getpid(), libc::SIGTSTP));
+        assert_eq!(must(pending()), bit(libc::SIGTSTP));
+        must(kill(getpid(), libc::SIGCONT));
+        assert_eq!(must(pending()) & bit(libc::SIGTSTP), 0);
+    });
+}
+
+fn sigkill_ends_a_stopped_process() {
+    let child = pausing_child();
+    must(kill(child, libc::SIGSTOP));
+    must(wait4(child, libc::WUNTRACED));
+    must(kill(child, libc::SIGTERM));
+    assert_eq!(
+        must(wait4(child, libc::WNOHANG)),
+        None,
+        "SIGTERM waits for SIGCONT"
+    );
+    must(kill(child, libc::SIGKILL));
+    killed(child, libc::SIGKILL);
+}
+
+fn sigkill_ends_a_blocked_process() {
+    let (reader, _writer) = must(pipe());
+    let child = spawn(|| {
+        must(block(!0));
+        let _ = read(reader, &mut [0u8; 1]);
+        0
+    });
+    assert!(wait_for_state(child, "S"));
+    must(kill(child, libc::SIGKILL));
+    killed(child, libc::SIGKILL);
+}
+
+fn null_signal_checks_existence() {
+    let child = pausing_child();
+    must(kill(child, 0));
+    must(kill(child, libc::SIGKILL));
+    killed(child, libc::SIGKILL);
+    fails(kill(child, 0), libc::ESRCH);
+}
+
+fn permission_to_signal_follows_user_ids() {
+    let other = pausing_child();
+    in_child(|| {
+        must(call!(SYS_setresuid, 1000, 1000, 1000));
+        fails(kill(other, 0), libc::EPERM);
+        fails(kill(other, libc::SIGTERM), libc::EPERM);
+        let same = pausing_child();
+        must(kill(same, libc::SIGTERM));
+        killed(same, libc::SIGTERM);
+    });
+    must(kill(other, libc::SIGKILL));
+    killed(other, libc::SIGKILL);
+}
+
+fn sigchld_tells_who_ended_and_how() {
+    must(block(bit(libc::SIGCHLD)));
+    let child = spawn(|| 12);
+    let info = must(sigtimedwait(bit(libc::SIGCHLD), Some(5 * SECOND)));
+    assert_eq!(
+        (info.code, info.pid, info.value as i32),
+        (libc::CLD_EXITED, child, 12)
+    );
+    exits(child, 12);
+    let child = spawn(|| {
+        must(kill(getpid(), libc::SIGKILL));
+        0
+    });
+    let info = must(sigtimedwait(bit(libc::SIGCHLD), Some(5 * SECOND)));
+    assert_eq!(
+        (info.code, info.pid, info.value as i32),
+        (libc::CLD_KILLED, child, libc::SIGKILL)
+    );
+}
+
+fn sigchld_tells_of_stops_unless_nocldstop() {
+    must(block(bit(libc::SIGCHLD)));
+    let child = pausing_child();
+    must(kill(child, libc::SIGSTOP));
+    let info = must(sigtimedwait(bit(libc::SIGCHLD), Some(5 * SECOND)));
+    assert_eq!(
+        (info.code, info.pid, info.value as i32),
+        (libc::CLD_STOPPED, child, libc::SIGSTOP)
+    );
+    must(kill(child, libc::SIGCONT));
+    let info = must(sigtimedwait(bit(libc::SIGCHLD), Some(5 * SECOND)));
+    assert_eq!(
+        (info.code, info.value as i32),
+        (libc::CLD_CONTINUED, libc::SIGCONT)
+    );
+    must(on_signal(libc::SIGCHLD, record, libc::SA_NOCLDSTOP));
+    must(kill(child, libc::SIGSTOP));
+    must(wait4(child, libc::WUNTRACED));
+    fails(
+        sigtimedwait(bit(libc::SIGCHLD), Some(20 * MS)),
+        libc::EAGAIN,
+    );
+    must(kill(child, libc::SIGKILL));
+}
+
+fn alarm_delivers_sigalrm() {
+    must(on_signal(libc::SIGALRM, record, 0));
+    let start = now();
+    alarm_in(40);
+    assert_eq!(sigsuspend(0), Errno(libc::EINTR));
+    within(now() - start, 40 * MS, 3 * SECOND, "alarm after");
+    assert_eq!(last_info().code, 0x80, "SI_KERNEL");
+    alarm_in(60_000);
+    let mut old = [0u64; 4];
+    must(call!(
+        SYS_setitimer,
+        libc::ITIMER_REAL,
+        &[0u64; 4],
+        &mut old
+    ));
+    within(old[2], 50, 60, "seconds that were left");
+}
+
+fn interval_timer_repeats() {
+    must(on_signal(libc::SIGALRM, record, 0));
+    let timer = [0u64, 10_000, 0, 10_000];
+    must(call!(SYS_setitimer, libc::ITIMER_REAL, &timer, 0));
+    assert!(
+        eventually(5000, || seen() >= 5),
+        "only {} expirations",
+        seen()
+    );
+    let mut current = [0u64; 4];
+    must(call!(SYS_getitimer, libc::ITIMER_REAL, &mut current));
+    assert_eq!(current[1], 10_000);
+}
+
+fn disposition_query_returns_what_was_set() {
+    must(on_signal_masking(
+        libc::SIGUSR1,
+        record,
+        libc::SA_RESTART | libc::SA_NODEFER,
+        0xf00,
+    ));
+    let mut action = [0usize; 4];
+    must(call!(SYS_rt_sigaction, libc::SIGUSR1, 0, &mut action, 8));
+    assert_eq!(action[0], record as *const () as usize);
+    let flags = libc::SA_RESTART | libc::SA_NODEFER | libc::SA_SIGINFO;
+    assert_eq!(action[1] as i32 & flags, flags);
+    assert_eq!(action[3], 0xf00 & !(bit(libc::SIGKILL) as usize));
+}
+
+fn ignoring_discards_what_is_pending() {
+    must(on_signal(libc::SIGUSR1, record, 0));
+    must(block(bit(libc::SIGUSR1)));
+    must(kill(getpid(), libc::SIGUSR1));
+    must(set_disposition(libc::SIGUSR1, libc::SIG_IGN));
+    assert_eq!(must(pending()), 0);
+    must(unblock(bit(libc::SIGUSR1)));
+}
+
+fn works_without_a_restorer() {
+    let action = [
+        record as *const () as usize,
+        libc::SA_SIGINFO as usize,
+        0,
+        0,
+    ];
+    must(call!(SYS_rt_sigaction, libc::SIGUSR1, &action, 0, 8));
+    must(raise(libc::SIGUSR1));
+    assert_eq!(seen(), 1);
+}
+
+static TAKER: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn note_thread(_signal: i32, _info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
+    TAKER.store(gettid() as usize, Ordering::SeqCst);
+    SEEN.fetch_add(1, Ordering::SeqCst);
+}
+
+fn process_signal_goes_to_a_thread_that_takes_it() {
+    must(on_signal(libc::SIGUSR1, note_thread, 0));
+    let tid = std::sync::Arc::new(AtomicUsize::new(0));
+    let shared = tid.clone();
+    std::thread::spawn(move || {
+        shared.store(gettid() as usize, Ordering::SeqCst);
+        loop {
+            sigsuspend(0);
+        }
+    });
+    must(block(bit(libc::SIGUSR1)));
+    assert!(eventually(5000, || tid.load(Ordering::SeqCst) != 0));
+    must(kill(getpid(), libc::SIGUSR1));
+    assert!(eventually(5000, || seen() == 1), "nobody took it");
+    assert_eq!(TAKER.load(Ordering::SeqCst), tid.load(Ordering::SeqCst));
+}
+
+fn thread_directed_signal_stays_with_its_thread() {
+    must(on_signal(libc::SIGUSR1, note_thread, 0));
+    std::thread::spawn(|| {
+        loop {
+            sigsuspend(0);
+        }
+    });
+    must(block(bit(libc::SIGUSR1)));
+    must(raise(libc::SIGUSR1));
+    sleep_ms(20);
+    assert_eq!(seen(), 0, "another thread took it");
+    must(unblock(bit(libc::SIGUSR1)));
+    assert_eq!(TAKER.load(Ordering::SeqCst), gettid() as usize);
+}
+
+fn queue_limit_is_eagain() {
+    in_child(|| {
+        must(setrlimit(libc::RLIMIT_SIGPENDING, 4, 4));
+        must(call!(SYS_setresuid, 23456, 23456, 23456));
+        must(block(bit(40)));
+        let sent = (0..10)
+            .take_while(|i| sigqueue(getpid(), 40, *i).is_ok())
+            .count();
+        assert_eq!(sent, 4);
+        fails(sigqueue(getpid(), 40, 9), libc::EAGAIN);
+    });
+}
