@@ -3,8 +3,10 @@
 //! A test is a function that returns if the behaviour is right. Its name is a
 //! sentence about that behaviour; its area is the file that it stands in.
 
+mod dir;
 mod exec;
 mod fault;
+mod file;
 mod futex;
 mod memory;
 mod pipe;
@@ -61,6 +63,8 @@ const AREAS: &[&[Test]] = &[
     fault::TESTS,
     memory::TESTS,
     pipe::TESTS,
+    file::TESTS,
+    dir::TESTS,
 ];
 
 /// Every test, in order.

@@ -459,7 +459,13 @@ extern "C" fn sleep_until(argument: *mut libc::c_void) -> *mut libc::c_void {
     }
     let instant = INSTANT.load(Ordering::SeqCst);
     let time = timespec_of_ns(instant);
-    let _ = call!(SYS_clock_nanosleep, libc::CLOCK_MONOTONIC, libc::TIMER_ABSTIME, &time, 0);
+    let _ = call!(
+        SYS_clock_nanosleep,
+        libc::CLOCK_MONOTONIC,
+        libc::TIMER_ABSTIME,
+        &time,
+        0
+    );
     EARLY.fetch_add(u32::from(now() < instant), Ordering::SeqCst);
     AWAKE.fetch_add(1, Ordering::SeqCst);
     argument
@@ -479,7 +485,12 @@ fn start_sleepers(count: usize) -> Vec<libc::pthread_t> {
         // SAFETY: the attributes are initialised; the entry uses little stack.
         let error = unsafe {
             let argument = core::ptr::null_mut();
-            libc::pthread_create(handle.as_mut_ptr(), attributes.as_ptr(), sleep_until, argument)
+            libc::pthread_create(
+                handle.as_mut_ptr(),
+                attributes.as_ptr(),
+                sleep_until,
+                argument,
+            )
         };
         assert!(error == 0, "thread {number}: {:?}", Errno(error));
         // SAFETY: written by a successful pthread_create.
@@ -500,5 +511,9 @@ fn ten_thousand_sleepers_wake_on_one_instant() {
         // SAFETY: each handle is joined once.
         unsafe { libc::pthread_join(handle, core::ptr::null_mut()) };
     }
-    assert_eq!((AWAKE.load(Ordering::SeqCst), EARLY.load(Ordering::SeqCst)), (10_000, 0), "awake, too early");
+    assert_eq!(
+        (AWAKE.load(Ordering::SeqCst), EARLY.load(Ordering::SeqCst)),
+        (10_000, 0),
+        "awake, too early"
+    );
 }
