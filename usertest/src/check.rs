@@ -20,11 +20,7 @@ pub fn must<T>(result: Result<T>) -> T {
 pub fn fails<T>(result: Result<T>, errno: i32) {
     match result {
         Ok(_) => panic!("expected {:?}, got success", Errno(errno)),
-        Err(got) => assert!(
-            got == Errno(errno),
-            "expected {:?}, got {got:?}",
-            Errno(errno)
-        ),
+        Err(got) => assert!(got == Errno(errno), "expected {:?}, got {got:?}", Errno(errno)),
     }
 }
 
@@ -41,10 +37,7 @@ pub fn some<T>(value: Option<T>, what: &str) -> T {
 #[track_caller]
 pub fn exits(pid: Pid, code: i32) {
     let status = must(wait(pid));
-    assert!(
-        status == Status::Exited(code),
-        "child: expected exit {code}, got {status:?}"
-    );
+    assert!(status == Status::Exited(code), "child: expected exit {code}, got {status:?}");
 }
 
 /// Waits for `pid` and asserts that `signal` killed it.
@@ -52,10 +45,7 @@ pub fn exits(pid: Pid, code: i32) {
 pub fn killed(pid: Pid, signal: i32) {
     let status = must(wait(pid));
     let fits = matches!(status, Status::Killed(by, _) if by == signal);
-    assert!(
-        fits,
-        "child: expected death by signal {signal}, got {status:?}"
-    );
+    assert!(fits, "child: expected death by signal {signal}, got {status:?}");
 }
 
 /// Runs `body` in a child process and asserts that `signal` kills it.
@@ -81,8 +71,5 @@ pub fn in_child(body: impl FnOnce()) {
 /// Asserts that `value` is within `low..=high`.
 #[track_caller]
 pub fn within<T: PartialOrd + core::fmt::Debug>(value: T, low: T, high: T, what: &str) {
-    assert!(
-        value >= low && value <= high,
-        "{what}: {value:?} is not within {low:?}..={high:?}"
-    );
+    assert!(value >= low && value <= high, "{what}: {value:?} is not within {low:?}..={high:?}");
 }

@@ -75,15 +75,11 @@ pub fn run(seed: u64, count: u64) -> Result<Outcome, String> {
     for number in 0..count.div_ceil(BATCH) {
         let batch_seed = seed.wrapping_add(number.wrapping_mul(0x1_0001));
         let child = sys::fork().map_err(|errno| format!("batch {number}: fork: {errno:?}"))?;
-        let Some(child) = child else {
-            batch(batch_seed)
-        };
+        let Some(child) = child else { batch(batch_seed) };
         let end = sys::now() + PATIENCE * MS;
         let status = loop {
             match sys::wait4(child, libc::WNOHANG | libc::WUNTRACED) {
-                Ok(Some((_, sys::Status::Stopped(_)))) | Ok(None) if sys::now() < end => {
-                    sys::sleep_ms(1)
-                }
+                Ok(Some((_, sys::Status::Stopped(_)))) | Ok(None) if sys::now() < end => sys::sleep_ms(1),
                 Ok(Some((_, status))) => break Some(status),
                 Ok(None) => break None,
                 Err(errno) => return Err(format!("batch {number}: wait: {errno:?}")),
@@ -115,30 +111,17 @@ fn clean_up(child: Pid) -> Result<(), String> {
         while let Ok(Some(_)) = sys::wait4(-1, libc::WNOHANG) {}
         sys::kill(killer, 0).is_err() && sys::kill(child, 0).is_err()
     });
-    if ended {
-        Ok(())
-    } else {
-        Err("a process cannot be killed".to_owned())
-    }
+    if ended { Ok(()) } else { Err("a process cannot be killed".to_owned()) }
 }
 
 fn free_kb() -> u64 {
     let text = sys::read_text(c"/proc/meminfo").unwrap_or_default();
-    let field = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"));
-    field
-        .and_then(|rest| rest.split_ascii_whitespace().next()?.parse().ok())
-        .unwrap_or(0)
+    let field = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    field.and_then(|rest| rest.split_ascii_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
 /// Calls that would end the batch at once, or sleep without a way to be interrupted by design.
-const EXCLUDED: &[i64] = &[
-    libc::SYS_exit,
-    libc::SYS_exit_group,
-    libc::SYS_reboot,
-    libc::SYS_vhangup,
-];
+const EXCLUDED: &[i64] = &[libc::SYS_exit, libc::SYS_exit_group, libc::SYS_reboot, libc::SYS_vhangup];
 
 /// One past the highest call number tried.
 const HIGHEST: u64 = 470;

@@ -34,36 +34,22 @@ pub fn run(name: &str, args: &[String]) -> i32 {
         "pid" => show(&sys::getpid().to_string()),
         "threads" => thread_count(),
         "ids" => show(&format!("{:?}", sys::call_ids())),
+        "affinity" => show(&format!("{:?}", sys::affinity().unwrap_or_default())),
         "pause" => loop {
             sys::sigsuspend(0);
         },
-        "comm" => show(
-            sys::read_text(c"/proc/self/comm")
-                .unwrap_or_default()
-                .trim_end(),
-        ),
+        "comm" => show(sys::read_text(c"/proc/self/comm").unwrap_or_default().trim_end()),
         "pending" => i32::from(sys::pending() == Ok(sys::bit(number(args.first())))),
-        "random" => show(&format!(
-            "{:?}",
-            sys::bytes_at(auxiliary(libc::AT_RANDOM), 16)
-        )),
+        "random" => show(&format!("{:?}", sys::bytes_at(auxiliary(libc::AT_RANDOM), 16))),
         "execfn" => {
             let at = core::ptr::with_exposed_provenance(auxiliary(libc::AT_EXECFN));
             // SAFETY: the kernel passed the address of a terminated string.
             show(&unsafe { CStr::from_ptr(at) }.to_string_lossy())
         }
-        "thread-and-pid" => show(&format!(
-            "{} {} {}",
-            sys::getpid(),
-            sys::gettid(),
-            thread_count()
-        )),
+        "thread-and-pid" => show(&format!("{} {} {}", sys::getpid(), sys::gettid(), thread_count())),
         // 0 unless something is mapped at the address.
         "mapped" => {
-            let at = args
-                .first()
-                .and_then(|text| text.parse::<usize>().ok())
-                .unwrap_or(0);
+            let at = args.first().and_then(|text| text.parse::<usize>().ok()).unwrap_or(0);
             i32::from(sys::mapping_of(at) != Ok(None))
         }
         "stack" => stack_layout(),
@@ -141,17 +127,11 @@ fn thread_count() -> i32 {
 
 /// `execve` of `path`; returns only when it failed.
 pub fn exec(path: &CStr, args: &[&str], env: &[&str]) -> sys::Errno {
-    let strings = |list: &[&str]| -> Vec<CString> {
-        list.iter()
-            .map(|text| CString::new(*text).unwrap_or_default())
-            .collect()
-    };
+    let strings =
+        |list: &[&str]| -> Vec<CString> { list.iter().map(|text| CString::new(*text).unwrap_or_default()).collect() };
     let (args, env) = (strings(args), strings(env));
     let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
-        list.iter()
-            .map(|text| text.as_ptr())
-            .chain([core::ptr::null()])
-            .collect()
+        list.iter().map(|text| text.as_ptr()).chain([core::ptr::null()]).collect()
     };
     let (argv, envp) = (pointers(&args), pointers(&env));
     match call!(SYS_execve, path, argv.as_ptr(), envp.as_ptr()) {
@@ -162,11 +142,7 @@ pub fn exec(path: &CStr, args: &[&str], env: &[&str]) -> sys::Errno {
 
 /// Executes this program anew as helper `args`; returns only when that failed.
 pub fn exec_self(args: &[&str]) -> i32 {
-    let all: Vec<&str> = ["usertest", "--helper"]
-        .iter()
-        .chain(args)
-        .copied()
-        .collect();
+    let all: Vec<&str> = ["usertest", "--helper"].iter().chain(args).copied().collect();
     let errno = exec(c"/proc/self/exe", &all, &[]);
     eprintln!("exec of /proc/self/exe: {errno:?}");
     96

@@ -15,11 +15,11 @@ pub fn prepare() {
     mount(c"tmpfs", c"/tmp");
     let _ = sys::mkdir(c"/dev/pts", 0o755);
     mount(c"devpts", c"/dev/pts");
-    if sys::fcntl(0, libc::F_GETFD, 0).is_err() {
-        if let Ok(fd) = sys::open(c"/dev/console", libc::O_RDWR, 0) {
-            let _ = call!(SYS_dup3, fd, 1, 0);
-            let _ = call!(SYS_dup3, fd, 2, 0);
-        }
+    if sys::fcntl(0, libc::F_GETFD, 0).is_err()
+        && let Ok(fd) = sys::open(c"/dev/console", libc::O_RDWR, 0)
+    {
+        let _ = call!(SYS_dup3, fd, 1, 0);
+        let _ = call!(SYS_dup3, fd, 2, 0);
     }
 }
 
@@ -32,12 +32,7 @@ fn mount(kind: &CStr, at: &CStr) {
 /// Switches the machine off.
 pub fn power_off() -> ! {
     let _ = call!(SYS_sync);
-    let _ = call!(
-        SYS_reboot,
-        libc::LINUX_REBOOT_MAGIC1,
-        libc::LINUX_REBOOT_MAGIC2,
-        libc::LINUX_REBOOT_CMD_POWER_OFF,
-        0
-    );
+    let _ =
+        call!(SYS_reboot, libc::LINUX_REBOOT_MAGIC1, libc::LINUX_REBOOT_MAGIC2, libc::LINUX_REBOOT_CMD_POWER_OFF, 0);
     sys::exit(1)
 }

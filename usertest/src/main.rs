@@ -56,20 +56,11 @@ fn usage(problem: &str) -> u8 {
 }
 
 fn run_tests(args: Vec<String>) -> u8 {
-    let mut options = runner::Options {
-        filters: Vec::new(),
-        repeat: 1,
-        jobs: 1,
-        patience: 1,
-    };
+    let mut options = runner::Options { filters: Vec::new(), repeat: 1, jobs: 1, patience: 1 };
     let mut list = false;
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
-        let mut number = || {
-            args.next()
-                .and_then(|text| text.parse::<usize>().ok())
-                .filter(|n| *n > 0)
-        };
+        let mut number = || args.next().and_then(|text| text.parse::<usize>().ok()).filter(|n| *n > 0);
         match arg.as_str() {
             "--list" => list = true,
             "--help" => {

@@ -48,9 +48,8 @@ static REPORT: AtomicI32 = AtomicI32::new(-1);
 
 /// Runs all selected tests and prints a line for each and the closing line.
 pub fn run(options: &Options) -> Tally {
-    let mut queue = (0..options.repeat)
-        .flat_map(|_| crate::tests::all())
-        .filter(|test| selected(test, &options.filters));
+    let mut queue =
+        (0..options.repeat).flat_map(|_| crate::tests::all()).filter(|test| selected(test, &options.filters));
     let mut running: Vec<Running> = Vec::new();
     let mut tally = Tally::default();
     let mut number = 0;
@@ -102,19 +101,10 @@ fn start(test: &'static Test, number: usize, patience: u64) -> sys::Result<Runni
     let scratch = CString::new(name).map_err(|_| Errno(libc::EINVAL))?;
     sys::mkdir(&scratch, 0o755)?;
     let (report, sender) = sys::pipe2(libc::O_CLOEXEC | libc::O_NONBLOCK)?;
-    let Some(pid) = sys::fork()? else {
-        run_test(test, &scratch, sender)
-    };
+    let Some(pid) = sys::fork()? else { run_test(test, &scratch, sender) };
     sys::close(sender)?;
     let limit = test.limit_seconds * patience * SECOND;
-    Ok(Running {
-        test,
-        pid,
-        report,
-        started: sys::now(),
-        limit,
-        scratch,
-    })
+    Ok(Running { test, pid, report, started: sys::now(), limit, scratch })
 }
 
 /// The life of a test's process.
@@ -149,20 +139,14 @@ fn report_panic(info: &PanicHookInfo<'_>) {
     let place = info.location().map(ToString::to_string).unwrap_or_default();
     let text = info.payload_as_str().unwrap_or("panic without a message");
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let _ = sys::write(
-        REPORT.load(Ordering::SeqCst),
-        format!("{line} ({place})\n").as_bytes(),
-    );
+    let _ = sys::write(REPORT.load(Ordering::SeqCst), format!("{line} ({place})\n").as_bytes());
     sys::exit(101)
 }
 
 /// Sleeps until a child ended or a limit expired, and settles what that finished.
 fn wait_for_news(running: &mut Vec<Running>, tally: &mut Tally) {
     let now = sys::now();
-    let next = running
-        .iter()
-        .map(|entry| (entry.started + entry.limit).saturating_sub(now))
-        .min();
+    let next = running.iter().map(|entry| (entry.started + entry.limit).saturating_sub(now)).min();
     match sys::sigtimedwait(sys::bit(libc::SIGCHLD), next) {
         Ok(_) | Err(Errno(libc::EAGAIN | libc::EINTR)) => {}
         Err(_) => sys::sleep_ms(5),
@@ -173,10 +157,7 @@ fn wait_for_news(running: &mut Vec<Running>, tally: &mut Tally) {
         }
     }
     let now = sys::now();
-    while let Some(at) = running
-        .iter()
-        .position(|entry| now >= entry.started + entry.limit)
-    {
+    while let Some(at) = running.iter().position(|entry| now >= entry.started + entry.limit) {
         settle(running.swap_remove(at), None, tally);
     }
 }
@@ -184,11 +165,7 @@ fn wait_for_news(running: &mut Vec<Running>, tally: &mut Tally) {
 /// Counts a finished test (`status`) or one whose time is up (`None`), and clears away what it left.
 fn settle(entry: Running, status: Option<Status>, tally: &mut Tally) {
     let outcome = match status {
-        None => Err(format!(
-            "time limit of {} s{}",
-            entry.limit / SECOND,
-            whereabouts(entry.pid)
-        )),
+        None => Err(format!("time limit of {} s{}", entry.limit / SECOND, whereabouts(entry.pid))),
         Some(status) => verdict(status, &take_report(entry.report)),
     };
     let _ = sys::kill(-entry.pid, libc::SIGKILL);
@@ -207,9 +184,7 @@ fn settle(entry: Running, status: Option<Status>, tally: &mut Tally) {
 fn whereabouts(pid: Pid) -> String {
     let read = |name: &str| {
         let path = CString::new(format!("/proc/{pid}/{name}")).unwrap_or_default();
-        sys::read_text(&path)
-            .map(|text| text.trim().to_owned())
-            .unwrap_or_default()
+        sys::read_text(&path).map(|text| text.trim().to_owned()).unwrap_or_default()
     };
     format!(" (wchan {}, syscall {})", read("wchan"), read("syscall"))
 }

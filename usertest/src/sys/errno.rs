@@ -12,11 +12,7 @@ pub type Result<T> = core::result::Result<T, Errno>;
 impl Errno {
     /// Splits what the kernel returned in `x0` into value and error: errors are -4095 to -1.
     pub fn from_raw(value: isize) -> Result<usize> {
-        if (-4095..0).contains(&value) {
-            Err(Self(-value as i32))
-        } else {
-            Ok(value as usize)
-        }
+        if (-4095..0).contains(&value) { Err(Self(-value as i32)) } else { Ok(value as usize) }
     }
 
     /// The C library's `errno` of this thread, after one of its functions failed.

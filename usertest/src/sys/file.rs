@@ -145,28 +145,14 @@ pub fn symlink(target: &CStr, path: &CStr) -> Result<()> {
 /// `readlinkat`.
 pub fn readlink(path: &CStr) -> Result<Vec<u8>> {
     let mut target = vec![0u8; 4096];
-    let n = call!(
-        SYS_readlinkat,
-        libc::AT_FDCWD,
-        path,
-        target.as_mut_slice(),
-        4096usize
-    )?;
+    let n = call!(SYS_readlinkat, libc::AT_FDCWD, path, target.as_mut_slice(), 4096usize)?;
     target.truncate(n);
     Ok(target)
 }
 
 /// `renameat2` in the working directory.
 pub fn rename(from: &CStr, to: &CStr, flags: u32) -> Result<()> {
-    call!(
-        SYS_renameat2,
-        libc::AT_FDCWD,
-        from,
-        libc::AT_FDCWD,
-        to,
-        flags
-    )
-    .map(drop)
+    call!(SYS_renameat2, libc::AT_FDCWD, from, libc::AT_FDCWD, to, flags).map(drop)
 }
 
 /// `linkat` in the working directory.
@@ -217,11 +203,7 @@ pub fn getdents(fd: Fd, size: usize) -> Result<Vec<DirEntry>> {
         let length = u16::from_ne_bytes([header[16], header[17]]) as usize;
         let name = tail.split(|byte| *byte == 0).next().unwrap_or_default();
         let name = String::from_utf8_lossy(name).into_owned();
-        entries.push(DirEntry {
-            ino,
-            kind: header[18],
-            name,
-        });
+        entries.push(DirEntry { ino, kind: header[18], name });
         rest = rest.get(length.max(1)..).unwrap_or_default();
     }
     Ok(entries)
@@ -246,20 +228,10 @@ pub fn list(path: &CStr) -> Result<Vec<String>> {
 
 /// `ppoll` without a signal mask; `timeout` in milliseconds, negative for ever. Returns `revents` of each.
 pub fn poll(fds: &[(Fd, i16)], timeout: i64) -> Result<Vec<i16>> {
-    let mut set: Vec<libc::pollfd> = fds
-        .iter()
-        .map(|(fd, events)| libc::pollfd {
-            fd: *fd,
-            events: *events,
-            revents: 0,
-        })
-        .collect();
+    let mut set: Vec<libc::pollfd> =
+        fds.iter().map(|(fd, events)| libc::pollfd { fd: *fd, events: *events, revents: 0 }).collect();
     let limit = super::timespec_of_ns((timeout * 1_000_000).unsigned_abs());
-    let limit = if timeout < 0 {
-        core::ptr::null()
-    } else {
-        &raw const limit
-    };
+    let limit = if timeout < 0 { core::ptr::null() } else { &raw const limit };
     call!(SYS_ppoll, set.as_mut_ptr(), set.len(), limit, 0, 8)?;
     Ok(set.iter().map(|entry| entry.revents).collect())
 }

@@ -16,14 +16,7 @@ pub fn mmap(at: usize, length: usize, prot: i32, flags: i32, fd: Fd, offset: i64
 
 /// A private anonymous mapping, readable and writable.
 pub fn anonymous(length: usize) -> Result<usize> {
-    mmap(
-        0,
-        length,
-        RW,
-        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-        -1,
-        0,
-    )
+    mmap(0, length, RW, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
 }
 
 /// A shared anonymous mapping: the same memory in children of this process.
@@ -95,9 +88,7 @@ pub fn maps() -> Result<Vec<Mapping>> {
 
 /// The mapping that holds `address`.
 pub fn mapping_of(address: usize) -> Result<Option<Mapping>> {
-    Ok(maps()?
-        .into_iter()
-        .find(|m| (m.start..m.end).contains(&address)))
+    Ok(maps()?.into_iter().find(|m| (m.start..m.end).contains(&address)))
 }
 
 fn parse_mapping(line: &str) -> Option<Mapping> {
@@ -108,11 +99,5 @@ fn parse_mapping(line: &str) -> Option<Mapping> {
     let name = fields.nth(2).unwrap_or_default().to_owned();
     let start = usize::from_str_radix(start, 16).ok()?;
     let end = usize::from_str_radix(end, 16).ok()?;
-    Some(Mapping {
-        start,
-        end,
-        mode,
-        offset,
-        name,
-    })
+    Some(Mapping { start, end, mode, offset, name })
 }

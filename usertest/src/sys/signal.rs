@@ -106,11 +106,7 @@ impl Info {
 pub fn sigtimedwait(set: u64, timeout: Option<u64>) -> Result<Info> {
     let mut words = [0u64; 16];
     let limit = super::timespec_of_ns(timeout.unwrap_or(0));
-    let limit = if timeout.is_some() {
-        &raw const limit
-    } else {
-        core::ptr::null()
-    };
+    let limit = if timeout.is_some() { &raw const limit } else { core::ptr::null() };
     call!(SYS_rt_sigtimedwait, &set, &mut words, limit, 8)?;
     Ok(Info::from_words(&words))
 }

@@ -38,13 +38,7 @@ pub fn sleep_ms(ms: u64) {
     let end = now() + ms * MS;
     while now() < end {
         let time = timespec_of_ns(end);
-        let _ = call!(
-            SYS_clock_nanosleep,
-            libc::CLOCK_MONOTONIC,
-            libc::TIMER_ABSTIME,
-            &time,
-            0
-        );
+        let _ = call!(SYS_clock_nanosleep, libc::CLOCK_MONOTONIC, libc::TIMER_ABSTIME, &time, 0);
     }
 }
 

@@ -130,14 +130,9 @@ fn listing_is_stable_while_deleting() {
         if entries.is_empty() {
             break;
         }
-        for entry in entries
-            .iter()
-            .filter(|entry| entry.name.starts_with("name-"))
-        {
+        for entry in entries.iter().filter(|entry| entry.name.starts_with("name-")) {
             seen += 1;
-            must(unlink(
-                &CString::new(entry.name.as_str()).unwrap_or_default(),
-            ));
+            must(unlink(&CString::new(entry.name.as_str()).unwrap_or_default()));
         }
     }
     assert_eq!((seen, must(list(c".")).len()), (500, 0));
@@ -167,15 +162,9 @@ fn listing_restarts_with_lseek() {
 fn hard_links_share_the_inode() {
     must(write_file(c"one", b"content"));
     must(link(c"one", c"two"));
-    assert_eq!(
-        (must(stat(c"one")).st_ino, links(c"one")),
-        (must(stat(c"two")).st_ino, 2)
-    );
+    assert_eq!((must(stat(c"one")).st_ino, links(c"one")), (must(stat(c"two")).st_ino, 2));
     must(unlink(c"one"));
-    assert_eq!(
-        (must(read_file(c"two")), links(c"two")),
-        (b"content".to_vec(), 1)
-    );
+    assert_eq!((must(read_file(c"two")), links(c"two")), (b"content".to_vec(), 1));
 }
 
 fn link_errors() {
@@ -192,10 +181,7 @@ fn unlink_errors() {
     must(mkdir(c"d", 0o755));
     fails(unlink(c"d"), libc::EISDIR);
     fails(unlink(c"none"), libc::ENOENT);
-    fails(
-        call!(SYS_unlinkat, libc::AT_FDCWD, c"d", 0x1000),
-        libc::EINVAL,
-    );
+    fails(call!(SYS_unlinkat, libc::AT_FDCWD, c"d", 0x1000), libc::EINVAL);
     fails(unlink(c"."), libc::EISDIR);
 }
 
@@ -237,21 +223,9 @@ fn readlink_errors_and_truncation() {
     fails(readlink(c"file"), libc::EINVAL);
     fails(readlink(c"none"), libc::ENOENT);
     let mut small = [b'?'; 4];
-    assert_eq!(
-        must(call!(
-            SYS_readlinkat,
-            libc::AT_FDCWD,
-            c"link",
-            &mut small,
-            3
-        )),
-        3
-    );
+    assert_eq!(must(call!(SYS_readlinkat, libc::AT_FDCWD, c"link", &mut small, 3)), 3);
     assert_eq!(&small, b"tar?");
-    fails(
-        call!(SYS_readlinkat, libc::AT_FDCWD, c"link", &mut small, 0),
-        libc::EINVAL,
-    );
+    fails(call!(SYS_readlinkat, libc::AT_FDCWD, c"link", &mut small, 0), libc::EINVAL);
 }
 
 fn rename_replaces_atomically() {
@@ -311,10 +285,7 @@ fn rename_noreplace_and_exchange() {
     fails(rename(c"a", c"b", libc::RENAME_NOREPLACE), libc::EEXIST);
     must(rename(c"a", c"c", libc::RENAME_NOREPLACE));
     must(rename(c"c", c"b", libc::RENAME_EXCHANGE));
-    assert_eq!(
-        (must(read_file(c"b")), must(read_file(c"c"))),
-        (b"A".to_vec(), b"B".to_vec())
-    );
+    assert_eq!((must(read_file(c"b")), must(read_file(c"c"))), (b"A".to_vec(), b"B".to_vec()));
     fails(rename(c"b", c"none", libc::RENAME_EXCHANGE), libc::ENOENT);
 }
 
@@ -335,66 +306,36 @@ fn rename_over_an_open_file_keeps_it_readable() {
 fn stat_fields_are_right() {
     must(write_file(c"file", &[1u8; 5000]));
     let stat = must(stat(c"file"));
-    assert_eq!(
-        (stat.st_mode, stat.st_size, stat.st_nlink),
-        (libc::S_IFREG | 0o644, 5000, 1)
-    );
+    assert_eq!((stat.st_mode, stat.st_size, stat.st_nlink), (libc::S_IFREG | 0o644, 5000, 1));
     assert_eq!((stat.st_uid, stat.st_gid, stat.st_blksize), (0, 0, 4096));
     within(stat.st_blocks, 10, 16, "blocks of 512 bytes");
     let here = must(clock(libc::CLOCK_REALTIME)) / SECOND;
-    within(
-        stat.st_mtime as u64,
-        here - 5,
-        here + 1,
-        "modification time",
-    );
+    within(stat.st_mtime as u64, here - 5, here + 1, "modification time");
     assert_eq!(must(fstatat(c".", 0)).st_dev, stat.st_dev);
     let fd = must(open(c"file", libc::O_RDONLY, 0));
     let mut by_fd = zeroed::<libc::stat>();
-    must(call!(
-        SYS_newfstatat,
-        fd,
-        c"",
-        &mut by_fd,
-        libc::AT_EMPTY_PATH
-    ));
+    must(call!(SYS_newfstatat, fd, c"", &mut by_fd, libc::AT_EMPTY_PATH));
     assert_eq!(by_fd.st_ino, stat.st_ino);
     fails(fstatat(c"file", 1 << 30), libc::EINVAL);
-    fails(
-        call!(SYS_newfstatat, libc::AT_FDCWD, c"file", 8, 0),
-        libc::EFAULT,
-    );
+    fails(call!(SYS_newfstatat, libc::AT_FDCWD, c"file", 8, 0), libc::EFAULT);
 }
 
 fn statx_agrees_with_stat() {
     must(write_file(c"file", &[1u8; 77]));
     let plain = must(stat(c"file"));
     let mut words = [0u32; 64];
-    must(call!(
-        SYS_statx,
-        libc::AT_FDCWD,
-        c"file",
-        0,
-        0x7ff,
-        &mut words
-    ));
+    must(call!(SYS_statx, libc::AT_FDCWD, c"file", 0, 0x7ff, &mut words));
     assert!(words[0] & 0x7ff == 0x7ff, "mask {:#x}", words[0]);
     assert_eq!((words[4], words[5], words[6]), (1, 0, 0), "nlink, uid, gid");
     assert_eq!(words[7] & 0xffff, plain.st_mode);
-    assert_eq!(
-        u64::from(words[8]) | u64::from(words[9]) << 32,
-        plain.st_ino
-    );
+    assert_eq!(u64::from(words[8]) | u64::from(words[9]) << 32, plain.st_ino);
     assert_eq!(words[10], 77);
 }
 
 fn modified(path: &std::ffi::CStr) -> (u64, u64) {
     let stat = must(stat(path));
     let ns = |seconds: i64, ns: i64| seconds as u64 * SECOND + ns as u64;
-    (
-        ns(stat.st_mtime, stat.st_mtime_nsec),
-        ns(stat.st_ctime, stat.st_ctime_nsec),
-    )
+    (ns(stat.st_mtime, stat.st_mtime_nsec), ns(stat.st_ctime, stat.st_ctime_nsec))
 }
 
 fn times_move_with_changes() {
@@ -410,10 +351,7 @@ fn times_move_with_changes() {
     assert!(modified(c"file").0 > mtime, "write moves mtime");
     assert_eq!(modified(c".").0, directory);
     must(unlink(c"file"));
-    assert!(
-        modified(c".").0 > directory,
-        "unlink moves the directory's mtime"
-    );
+    assert!(modified(c".").0 > directory, "unlink moves the directory's mtime");
 }
 
 const UTIME_NOW: i64 = 0x3fff_ffff;
@@ -421,31 +359,16 @@ const UTIME_OMIT: i64 = 0x3fff_fffe;
 
 fn utimensat_sets_times() {
     must(write_file(c"file", b"x"));
-    must(call!(
-        SYS_utimensat,
-        libc::AT_FDCWD,
-        c"file",
-        &[1000i64, 5, 2000, 6],
-        0
-    ));
+    must(call!(SYS_utimensat, libc::AT_FDCWD, c"file", &[1000i64, 5, 2000, 6], 0));
     let stat_one = must(stat(c"file"));
     assert_eq!((stat_one.st_atime, stat_one.st_atime_nsec), (1000, 5));
     assert_eq!((stat_one.st_mtime, stat_one.st_mtime_nsec), (2000, 6));
-    must(call!(
-        SYS_utimensat,
-        libc::AT_FDCWD,
-        c"file",
-        &[0, UTIME_NOW, 0, UTIME_OMIT],
-        0
-    ));
+    must(call!(SYS_utimensat, libc::AT_FDCWD, c"file", &[0, UTIME_NOW, 0, UTIME_OMIT], 0));
     let stat_two = must(stat(c"file"));
     assert!(stat_two.st_atime > 1000 && stat_two.st_mtime == 2000);
     must(call!(SYS_utimensat, libc::AT_FDCWD, c"file", 0, 0));
     assert!(must(stat(c"file")).st_mtime > 2000);
-    fails(
-        call!(SYS_utimensat, libc::AT_FDCWD, c"file", &[0, -1i64, 0, 0], 0),
-        libc::EINVAL,
-    );
+    fails(call!(SYS_utimensat, libc::AT_FDCWD, c"file", &[0, -1i64, 0, 0], 0), libc::EINVAL);
 }
 
 fn umask_applies_to_creation() {
@@ -484,15 +407,9 @@ fn chown_clears_set_id_bits() {
     must(chmod(c"file", 0o6755));
     must(chown(c"file", 1000, 1000));
     let stat_one = must(stat(c"file"));
-    assert_eq!(
-        (stat_one.st_uid, stat_one.st_gid, stat_one.st_mode & 0o7777),
-        (1000, 1000, 0o755)
-    );
+    assert_eq!((stat_one.st_uid, stat_one.st_gid, stat_one.st_mode & 0o7777), (1000, 1000, 0o755));
     must(chown(c"file", u32::MAX, 7));
-    assert_eq!(
-        (must(stat(c"file")).st_uid, must(stat(c"file")).st_gid),
-        (1000, 7)
-    );
+    assert_eq!((must(stat(c"file")).st_uid, must(stat(c"file")).st_gid), (1000, 7));
     in_child(|| {
         become_user(1000);
         fails(chown(c"file", 1001, u32::MAX), libc::EPERM);
@@ -583,37 +500,14 @@ fn sticky_directories_protect_names() {
 fn access_asks_for_the_real_user() {
     must(write_file(c"file", b""));
     must(chmod(c"file", 0o600));
-    must(call!(
-        SYS_faccessat,
-        libc::AT_FDCWD,
-        c"file",
-        libc::R_OK | libc::W_OK
-    ));
-    fails(
-        call!(SYS_faccessat, libc::AT_FDCWD, c"file", libc::X_OK),
-        libc::EACCES,
-    );
-    fails(
-        call!(SYS_faccessat, libc::AT_FDCWD, c"none", libc::F_OK),
-        libc::ENOENT,
-    );
-    fails(
-        call!(SYS_faccessat, libc::AT_FDCWD, c"file", 9),
-        libc::EINVAL,
-    );
+    must(call!(SYS_faccessat, libc::AT_FDCWD, c"file", libc::R_OK | libc::W_OK));
+    fails(call!(SYS_faccessat, libc::AT_FDCWD, c"file", libc::X_OK), libc::EACCES);
+    fails(call!(SYS_faccessat, libc::AT_FDCWD, c"none", libc::F_OK), libc::ENOENT);
+    fails(call!(SYS_faccessat, libc::AT_FDCWD, c"file", 9), libc::EINVAL);
     in_child(|| {
         must(call!(SYS_setresuid, 1000, 0, 0));
-        fails(
-            call!(SYS_faccessat, libc::AT_FDCWD, c"file", libc::R_OK),
-            libc::EACCES,
-        );
-        must(call!(
-            SYS_faccessat2,
-            libc::AT_FDCWD,
-            c"file",
-            libc::R_OK,
-            libc::AT_EACCESS
-        ));
+        fails(call!(SYS_faccessat, libc::AT_FDCWD, c"file", libc::R_OK), libc::EACCES);
+        must(call!(SYS_faccessat2, libc::AT_FDCWD, c"file", libc::R_OK, libc::AT_EACCESS));
     });
 }
 
@@ -661,10 +555,7 @@ fn trailing_slashes_and_doubles() {
     must(stat(c"d/"));
     fails(stat(c"d/file/"), libc::ENOTDIR);
     fails(stat(c"d/file/."), libc::ENOTDIR);
-    fails(
-        open(c"new/", libc::O_CREAT | libc::O_WRONLY, 0o644),
-        libc::EISDIR,
-    );
+    fails(open(c"new/", libc::O_CREAT | libc::O_WRONLY, 0o644), libc::EISDIR);
 }
 
 fn fchdir_follows_a_renamed_directory() {
@@ -690,12 +581,7 @@ fn chroot_hides_the_rest() {
     });
 }
 
-fn mount(
-    source: &std::ffi::CStr,
-    at: &std::ffi::CStr,
-    kind: &std::ffi::CStr,
-    flags: u64,
-) -> Result<usize> {
+fn mount(source: &std::ffi::CStr, at: &std::ffi::CStr, kind: &std::ffi::CStr, flags: u64) -> Result<usize> {
     call!(SYS_mount, source, at, kind, flags, 0)
 }
 
@@ -713,12 +599,7 @@ fn tmpfs_mounts_and_unmounts() {
     must(write_file(c"m/above", b""));
     let path = format!("{}/m", must(cwd()));
     let mounts = must(read_text(c"/proc/self/mounts"));
-    assert!(
-        mounts
-            .lines()
-            .any(|line| line.starts_with(&format!("tmpfs {path} tmpfs rw"))),
-        "{mounts}"
-    );
+    assert!(mounts.lines().any(|line| line.starts_with(&format!("tmpfs {path} tmpfs rw"))), "{mounts}");
     assert_eq!(must(stat(c"m/..")).st_ino, must(stat(c".")).st_ino);
     must(umount(c"m"));
     assert_eq!(must(list(c"m")), ["below"]);
@@ -769,56 +650,17 @@ fn statfs_knows_its_kind() {
 }
 
 fn mknod_makes_devices_and_fifos() {
-    must(call!(
-        SYS_mknodat,
-        libc::AT_FDCWD,
-        c"null",
-        libc::S_IFCHR | 0o666,
-        0x103
-    ));
+    must(call!(SYS_mknodat, libc::AT_FDCWD, c"null", libc::S_IFCHR | 0o666, 0x103));
     let stat_one = must(stat(c"null"));
-    assert_eq!(
-        (stat_one.st_mode & libc::S_IFMT, stat_one.st_rdev),
-        (libc::S_IFCHR, 0x103)
-    );
-    must(call!(
-        SYS_mknodat,
-        libc::AT_FDCWD,
-        c"plain",
-        libc::S_IFREG | 0o600,
-        0
-    ));
+    assert_eq!((stat_one.st_mode & libc::S_IFMT, stat_one.st_rdev), (libc::S_IFCHR, 0x103));
+    must(call!(SYS_mknodat, libc::AT_FDCWD, c"plain", libc::S_IFREG | 0o600, 0));
     assert_eq!(must(stat(c"plain")).st_mode, libc::S_IFREG | 0o600);
-    fails(
-        call!(
-            SYS_mknodat,
-            libc::AT_FDCWD,
-            c"plain",
-            libc::S_IFIFO | 0o600,
-            0
-        ),
-        libc::EEXIST,
-    );
+    fails(call!(SYS_mknodat, libc::AT_FDCWD, c"plain", libc::S_IFIFO | 0o600, 0), libc::EEXIST);
     in_child(|| {
         must(chmod(c".", 0o777));
         become_user(1000);
-        fails(
-            call!(
-                SYS_mknodat,
-                libc::AT_FDCWD,
-                c"dev",
-                libc::S_IFCHR | 0o666,
-                0x103
-            ),
-            libc::EPERM,
-        );
-        must(call!(
-            SYS_mknodat,
-            libc::AT_FDCWD,
-            c"fifo",
-            libc::S_IFIFO | 0o666,
-            0
-        ));
+        fails(call!(SYS_mknodat, libc::AT_FDCWD, c"dev", libc::S_IFCHR | 0o666, 0x103), libc::EPERM);
+        must(call!(SYS_mknodat, libc::AT_FDCWD, c"fifo", libc::S_IFIFO | 0o666, 0));
     });
 }
 
@@ -838,13 +680,9 @@ fn deep_paths_work() {
 fn concurrent_creation_has_one_winner() {
     for round in 0..20 {
         let name = CString::new(format!("file{round}")).unwrap_or_default();
-        let children: Vec<Pid> = (0..4)
-            .map(|_| spawn(|| i32::from(open(&name, libc::O_CREAT | libc::O_EXCL, 0o600).is_ok())))
-            .collect();
-        let winners: i32 = children
-            .into_iter()
-            .map(|child| i32::from(must(wait(child)) == Status::Exited(1)))
-            .sum();
+        let children: Vec<Pid> =
+            (0..4).map(|_| spawn(|| i32::from(open(&name, libc::O_CREAT | libc::O_EXCL, 0o600).is_ok()))).collect();
+        let winners: i32 = children.into_iter().map(|child| i32::from(must(wait(child)) == Status::Exited(1))).sum();
         assert_eq!(winners, 1, "in round {round}");
     }
 }
@@ -852,12 +690,7 @@ fn concurrent_creation_has_one_winner() {
 fn rename_storm_loses_no_file() {
     must(mkdir(c"a", 0o755));
     must(mkdir(c"b", 0o755));
-    (0..8).for_each(|i| {
-        must(write_file(
-            &CString::new(format!("a/{i}")).unwrap_or_default(),
-            b"",
-        ))
-    });
+    (0..8).for_each(|i| must(write_file(&CString::new(format!("a/{i}")).unwrap_or_default(), b"")));
     let children: Vec<Pid> = (0..4u64)
         .map(|id| {
             spawn(|| {
@@ -868,10 +701,7 @@ fn rename_storm_loses_no_file() {
                     };
                     let from = format!("{}/{}", side(&mut random), random.below(8));
                     let to = format!("{}/{}", side(&mut random), random.below(8));
-                    let (from, to) = (
-                        CString::new(from).unwrap_or_default(),
-                        CString::new(to).unwrap_or_default(),
-                    );
+                    let (from, to) = (CString::new(from).unwrap_or_default(), CString::new(to).unwrap_or_default());
                     let _ = rename(&from, &to, libc::RENAME_NOREPLACE);
                 }
                 0

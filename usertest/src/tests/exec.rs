@@ -46,29 +46,19 @@ fn own_path() -> CString {
 }
 
 fn helper_output(args: &[&str], env: &[&str]) -> String {
-    let all: Vec<&str> = ["usertest", "--helper"]
-        .iter()
-        .chain(args)
-        .copied()
-        .collect();
+    let all: Vec<&str> = ["usertest", "--helper"].iter().chain(args).copied().collect();
     output(&own_path(), &all, env)
 }
 
 fn passes_arguments_and_environment() {
     let text = helper_output(&["args", "one", "two words", "ünï"], &[]);
     assert_eq!(text, "usertest\n--helper\nargs\none\ntwo words\nünï\n");
-    assert_eq!(
-        helper_output(&["env"], &["A=1", "LONG NAME=x=y"]),
-        "A=1\nLONG NAME=x=y\n"
-    );
+    assert_eq!(helper_output(&["env"], &["A=1", "LONG NAME=x=y"]), "A=1\nLONG NAME=x=y\n");
 }
 
 fn passes_empty_and_many_arguments() {
     let many: Vec<String> = (0..2000).map(|i| format!("argument-{i}")).collect();
-    let args: Vec<&str> = ["args", ""]
-        .into_iter()
-        .chain(many.iter().map(String::as_str))
-        .collect();
+    let args: Vec<&str> = ["args", ""].into_iter().chain(many.iter().map(String::as_str)).collect();
     let text = helper_output(&args, &[]);
     assert_eq!(text.lines().count(), 2 + 2 + 2000);
     assert_eq!(text.lines().nth(3), Some(""));
@@ -94,10 +84,7 @@ fn closes_cloexec_descriptors_only() {
     must(call!(SYS_dup3, fd, 22, libc::O_CLOEXEC));
     must(fcntl(22, libc::F_SETFD, 0));
     must(call!(SYS_dup3, fd, 100, libc::O_CLOEXEC));
-    exits(
-        spawn(|| exec_self(&["open-fds", "20", "21", "22", "100"])),
-        0b0101,
-    );
+    exits(spawn(|| exec_self(&["open-fds", "20", "21", "22", "100"])), 0b0101);
 }
 
 fn resets_handlers_keeps_ignored_and_masks() {
@@ -178,10 +165,7 @@ fn bad_argument_pointers_are_efault() {
     fails(call!(SYS_execve, path.as_c_str(), 8, 0), libc::EFAULT);
     let argv = [8usize, 0];
     fails(call!(SYS_execve, path.as_c_str(), &argv, 0), libc::EFAULT);
-    fails(
-        call!(SYS_execve, path.as_c_str(), usize::MAX - 7, 0),
-        libc::EFAULT,
-    );
+    fails(call!(SYS_execve, path.as_c_str(), usize::MAX - 7, 0), libc::EFAULT);
 }
 
 fn of_too_many_arguments_is_e2big() {
@@ -192,10 +176,7 @@ fn of_too_many_arguments_is_e2big() {
     let piece = CString::new(vec![b'x'; 100_000]).unwrap_or_default();
     let mut argv = vec![piece.as_ptr(); 100];
     argv.push(core::ptr::null());
-    fails(
-        call!(SYS_execve, path.as_c_str(), argv.as_ptr(), 0),
-        libc::E2BIG,
-    );
+    fails(call!(SYS_execve, path.as_c_str(), argv.as_ptr(), 0), libc::E2BIG);
 }
 
 fn of_a_file_open_for_writing_is_etxtbsy() {
@@ -203,10 +184,7 @@ fn of_a_file_open_for_writing_is_etxtbsy() {
     let fd = must(open(c"file", libc::O_WRONLY, 0));
     fails(try_exec(c"file"), libc::ETXTBSY);
     must(close(fd));
-    exits(
-        spawn(|| exec(c"./file", &["file", "--helper", "exit", "17"], &[]).0),
-        17,
-    );
+    exits(spawn(|| exec(c"./file", &["file", "--helper", "exit", "17"], &[]).0), 17);
 }
 
 fn script(name: &std::ffi::CStr, line: &str) {
@@ -215,17 +193,11 @@ fn script(name: &std::ffi::CStr, line: &str) {
 
 fn script_runs_its_interpreter_with_one_argument() {
     let interpreter = own_path();
-    script(
-        c"script",
-        &format!("#! {} --helper \nrest", interpreter.to_string_lossy()),
-    );
+    script(c"script", &format!("#! {} --helper \nrest", interpreter.to_string_lossy()));
     // The kernel passes: interpreter, "--helper", "script", then the arguments after argv[0].
     let child = spawn(|| exec(c"script", &["ignored", "x"], &[]).0);
     exits(child, 55);
-    script(
-        c"two",
-        &format!("#!{} --helper args\n", interpreter.to_string_lossy()),
-    );
+    script(c"two", &format!("#!{} --helper args\n", interpreter.to_string_lossy()));
     // Everything after the interpreter is one argument, so this one is unknown.
     let child = spawn(|| {
         must(call!(SYS_dup3, 0, 2, 0));
@@ -236,13 +208,8 @@ fn script_runs_its_interpreter_with_one_argument() {
 
 fn script_of_script_works() {
     let interpreter = own_path();
-    let directory = std::env::current_dir()
-        .map(|d| d.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    script(
-        c"script",
-        &format!("#!{} --helper\n", interpreter.to_string_lossy()),
-    );
+    let directory = std::env::current_dir().map(|d| d.to_string_lossy().into_owned()).unwrap_or_default();
+    script(c"script", &format!("#!{} --helper\n", interpreter.to_string_lossy()));
     script(c"outer", &format!("#!{directory}/script\n"));
     let inner = spawn(|| exec(c"./outer", &["outer"], &[]).0);
     exits(inner, 56);
@@ -265,11 +232,7 @@ fn auxv_of(path: &std::ffi::CStr) -> Vec<(u64, u64)> {
 
 fn auxv_tells_the_truth() {
     let auxv = auxv_of(&own_path());
-    let value = |key: u64| {
-        auxv.iter()
-            .find(|(other, _)| *other == key)
-            .map(|(_, value)| *value)
-    };
+    let value = |key: u64| auxv.iter().find(|(other, _)| *other == key).map(|(_, value)| *value);
     assert_eq!(value(libc::AT_PAGESZ), Some(4096));
     assert_eq!(value(libc::AT_CLKTCK), Some(100));
     assert_eq!(value(libc::AT_PHENT), Some(56));
@@ -279,10 +242,7 @@ fn auxv_tells_the_truth() {
     assert!(some(value(libc::AT_PHNUM), "AT_PHNUM") > 1);
     assert!(some(value(libc::AT_ENTRY), "AT_ENTRY") != 0);
     let hwcap = some(value(libc::AT_HWCAP), "AT_HWCAP");
-    assert!(
-        hwcap & 0b11 == 0b11,
-        "AT_HWCAP lacks fp and asimd: {hwcap:#x}"
-    );
+    assert!(hwcap & 0b11 == 0b11, "AT_HWCAP lacks fp and asimd: {hwcap:#x}");
     assert!(some(value(libc::AT_RANDOM), "AT_RANDOM") > 4096);
     assert_eq!(auxv.last(), Some(&(0, 0)));
 }
@@ -291,10 +251,7 @@ fn auxv_random_differs() {
     // SAFETY: getauxval only reads.
     let at = unsafe { libc::getauxval(libc::AT_RANDOM) } as usize;
     let own = bytes_at(at, 16).to_vec();
-    assert!(
-        own.iter().any(|byte| *byte != 0),
-        "AT_RANDOM points to zeros"
-    );
+    assert!(own.iter().any(|byte| *byte != 0), "AT_RANDOM points to zeros");
     let one = helper_output(&["random"], &[]);
     let two = helper_output(&["random"], &[]);
     assert!(one != two, "two programs got the same AT_RANDOM");
@@ -317,10 +274,7 @@ fn from_another_thread_keeps_the_pid_and_ends_the_rest() {
     });
     must(close(writer));
     let text = must(read_to_end(reader));
-    assert_eq!(
-        String::from_utf8_lossy(&text),
-        format!("{child} {child} 1\n")
-    );
+    assert_eq!(String::from_utf8_lossy(&text), format!("{child} {child} 1\n"));
     exits(child, 0);
 }
 
@@ -341,13 +295,7 @@ fn of_a_hundred_threads_leaves_one() {
 fn execveat_by_descriptor() {
     let fd = must(open(&own_path(), libc::O_RDONLY | libc::O_CLOEXEC, 0));
     let child = spawn(|| {
-        let argv = [
-            c"usertest".as_ptr(),
-            c"--helper".as_ptr(),
-            c"exit".as_ptr(),
-            c"23".as_ptr(),
-            core::ptr::null(),
-        ];
+        let argv = [c"usertest".as_ptr(), c"--helper".as_ptr(), c"exit".as_ptr(), c"23".as_ptr(), core::ptr::null()];
         let _ = call!(SYS_execveat, fd, c"", &argv, 0, libc::AT_EMPTY_PATH);
         1
     });
@@ -359,10 +307,7 @@ fn unlinked_program_can_be_executed_by_descriptor() {
     let fd = must(open(c"file", libc::O_RDONLY, 0));
     must(unlink(c"file"));
     let path = CString::new(format!("/proc/self/fd/{fd}")).unwrap_or_default();
-    exits(
-        spawn(|| exec(&path, &["usertest", "--helper", "exit", "19"], &[]).0),
-        19,
-    );
+    exits(spawn(|| exec(&path, &["usertest", "--helper", "exit", "19"], &[]).0), 19);
 }
 
 fn set_user_id_bit_changes_the_effective_user() {
@@ -374,14 +319,7 @@ fn set_user_id_bit_changes_the_effective_user() {
 }
 
 fn memory_is_fresh() {
-    let at = must(mmap(
-        0x7000_0000,
-        PAGE,
-        RW,
-        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED,
-        -1,
-        0,
-    ));
+    let at = must(mmap(0x7000_0000, PAGE, RW, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED, -1, 0));
     poke(at, 1u32);
     in_child(|| {
         exits(spawn(|| exec_self(&["mapped", &at.to_string()])), 0);

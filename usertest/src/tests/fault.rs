@@ -55,11 +55,7 @@ extern "C" fn record_and_skip(signal: i32, info: *mut libc::siginfo_t, context: 
 }
 
 /// Records, then returns to the caller of the function that jumped away (its link register).
-extern "C" fn record_and_return(
-    signal: i32,
-    info: *mut libc::siginfo_t,
-    context: *mut libc::c_void,
-) {
+extern "C" fn record_and_return(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     record(signal, info, context);
     let base = context.expose_provenance();
     PC.store(peek(base + UC_PC), Ordering::SeqCst);
@@ -70,11 +66,7 @@ extern "C" fn record_and_return(
 fn expect(signal: i32, code: i32, address: usize) {
     let info = last_info();
     let got = (seen(), info.signal, info.code, info.address());
-    assert_eq!(
-        got,
-        (1, signal, code, address),
-        "count, signal, si_code, si_addr"
-    );
+    assert_eq!(got, (1, signal, code, address), "count, signal, si_code, si_addr");
 }
 
 const SEGV_MAPERR: i32 = 1;
@@ -139,18 +131,11 @@ fn jump_to_nothing_is_segv_with_the_target() {
 
 fn read_of_kernel_space_is_segv() {
     must(on_signal(libc::SIGSEGV, record_and_skip, 0));
-    for (count, at) in [0xffff_0000_0000_0000, 0xffff_8000_8000_0000, usize::MAX - 7]
-        .into_iter()
-        .enumerate()
-    {
+    for (count, at) in [0xffff_0000_0000_0000, 0xffff_8000_8000_0000, usize::MAX - 7].into_iter().enumerate() {
         load(at);
         store(at);
         let info = last_info();
-        assert_eq!(
-            (seen(), info.signal),
-            (2 * count + 2, libc::SIGSEGV),
-            "at {at:#x}"
-        );
+        assert_eq!((seen(), info.signal), (2 * count + 2, libc::SIGSEGV), "at {at:#x}");
     }
 }
 
@@ -196,20 +181,11 @@ fn system_register_access_is_sigill() {
 
 fn privileged_instruction_is_sigill() {
     let at = provoke!("eret");
-    assert_eq!(
-        (seen(), last_info().signal, last_info().address()),
-        (1, libc::SIGILL, at)
-    );
+    assert_eq!((seen(), last_info().signal, last_info().address()), (1, libc::SIGILL, at));
     let at = provoke!("hvc #0");
-    assert_eq!(
-        (seen(), last_info().signal, last_info().address()),
-        (2, libc::SIGILL, at)
-    );
+    assert_eq!((seen(), last_info().signal, last_info().address()), (2, libc::SIGILL, at));
     let at = provoke!("msr daifset, #2");
-    assert_eq!(
-        (seen(), last_info().signal, last_info().address()),
-        (3, libc::SIGILL, at)
-    );
+    assert_eq!((seen(), last_info().signal, last_info().address()), (3, libc::SIGILL, at));
 }
 
 fn unaligned_exclusive_is_sigbus() {
@@ -265,14 +241,7 @@ extern "C" fn repair(signal: i32, info: *mut libc::siginfo_t, context: *mut libc
 }
 
 fn handler_can_repair_and_retry() {
-    let at = must(mmap(
-        0,
-        PAGE,
-        libc::PROT_NONE,
-        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-        -1,
-        0,
-    ));
+    let at = must(mmap(0, PAGE, libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0));
     REPAIR.store(at, Ordering::SeqCst);
     must(on_signal(libc::SIGSEGV, repair, 0));
     store(at);
@@ -289,30 +258,16 @@ fn alternate_stack(size: usize) -> usize {
 #[inline(never)]
 fn recurse(depth: u64) -> u64 {
     let frame = core::hint::black_box([depth; 128]);
-    if depth == u64::MAX {
-        0
-    } else {
-        recurse(depth + 1) + frame[(depth % 128) as usize]
-    }
+    if depth == u64::MAX { 0 } else { recurse(depth + 1) + frame[(depth % 128) as usize] }
 }
 
 static HANDLER_SP: AtomicUsize = AtomicUsize::new(0);
 
-extern "C" fn exit_from_handler(
-    _signal: i32,
-    _info: *mut libc::siginfo_t,
-    _context: *mut libc::c_void,
-) {
+extern "C" fn exit_from_handler(_signal: i32, _info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
     let here = 0u8;
     HANDLER_SP.store(Arg::word(&here), Ordering::SeqCst);
     let low = ALTERNATE.load(Ordering::SeqCst);
-    exit(
-        if (low..low + 65536).contains(&HANDLER_SP.load(Ordering::SeqCst)) {
-            44
-        } else {
-            45
-        },
-    )
+    exit(if (low..low + 65536).contains(&HANDLER_SP.load(Ordering::SeqCst)) { 44 } else { 45 })
 }
 
 static ALTERNATE: AtomicUsize = AtomicUsize::new(0);
@@ -320,11 +275,7 @@ static ALTERNATE: AtomicUsize = AtomicUsize::new(0);
 fn stack_overflow_is_handled_on_the_alternate_stack() {
     let child = spawn(|| {
         ALTERNATE.store(alternate_stack(65536), Ordering::SeqCst);
-        must(on_signal(
-            libc::SIGSEGV,
-            exit_from_handler,
-            libc::SA_ONSTACK,
-        ));
+        must(on_signal(libc::SIGSEGV, exit_from_handler, libc::SA_ONSTACK));
         recurse(0) as i32
     });
     exits(child, 44);
@@ -332,11 +283,7 @@ fn stack_overflow_is_handled_on_the_alternate_stack() {
 
 fn overflow_without_alternate_stack_kills() {
     let child = spawn(|| {
-        must(on_signal(
-            libc::SIGSEGV,
-            exit_from_handler,
-            libc::SA_ONSTACK,
-        ));
+        must(on_signal(libc::SIGSEGV, exit_from_handler, libc::SA_ONSTACK));
         recurse(0) as i32
     });
     killed(child, libc::SIGSEGV);
@@ -356,11 +303,7 @@ fn alternate_stack_is_reported_and_restored() {
     let at = alternate_stack(65536);
     must(on_signal(libc::SIGUSR1, query_stack, libc::SA_ONSTACK));
     must(raise(libc::SIGUSR1));
-    assert_eq!(
-        ON_STACK_FLAGS.load(Ordering::SeqCst),
-        1 | 1 << 8,
-        "SS_ONSTACK, and EPERM on change"
-    );
+    assert_eq!(ON_STACK_FLAGS.load(Ordering::SeqCst), 1 | 1 << 8, "SS_ONSTACK, and EPERM on change");
     let mut stack = [0usize; 3];
     must(call!(SYS_sigaltstack, 0, &mut stack));
     assert_eq!((stack[0], stack[1] as i32, stack[2]), (at, 0, 65536));
@@ -376,15 +319,8 @@ fn frame_that_cannot_be_pushed_kills() {
     });
 }
 
-extern "C" fn change_context(
-    _signal: i32,
-    _info: *mut libc::siginfo_t,
-    context: *mut libc::c_void,
-) {
-    poke(
-        context.expose_provenance() + UC_REGS + 9 * 8,
-        0x1234_5678usize,
-    );
+extern "C" fn change_context(_signal: i32, _info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    poke(context.expose_provenance() + UC_REGS + 9 * 8, 0x1234_5678usize);
 }
 
 fn context_can_be_changed_by_the_handler() {
@@ -411,28 +347,18 @@ fn forged_frame_cannot_raise_privilege() {
             0
         });
         let status = must(wait(child));
-        assert!(
-            matches!(status, Status::Killed(libc::SIGILL | libc::SIGSEGV, _)),
-            "pstate {pstate:#x}: {status:?}"
-        );
+        assert!(matches!(status, Status::Killed(libc::SIGILL | libc::SIGSEGV, _)), "pstate {pstate:#x}: {status:?}");
     }
 }
 
 static FORGED: AtomicUsize = AtomicUsize::new(0);
 
 extern "C" fn forge(_signal: i32, _info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    poke(
-        context.expose_provenance() + UC_PSTATE,
-        FORGED.load(Ordering::SeqCst),
-    );
+    poke(context.expose_provenance() + UC_PSTATE, FORGED.load(Ordering::SeqCst));
 }
 
 /// Destroys the records behind the registers (the FP state's header among them).
-extern "C" fn destroy_records(
-    _signal: i32,
-    _info: *mut libc::siginfo_t,
-    context: *mut libc::c_void,
-) {
+extern "C" fn destroy_records(_signal: i32, _info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let records = (context.expose_provenance() + UC_PSTATE + 8).next_multiple_of(16);
     for word in 0..8 {
         poke(records + word * 8, usize::MAX);
@@ -499,12 +425,7 @@ extern "C" fn kill_with_patterns(pid: usize, tid: usize, signal: usize, result: 
 fn patterns_after(handler: Handler) -> [u64; 5] {
     must(on_signal(libc::SIGUSR1, handler, 0));
     let mut result = [0u64; 5];
-    kill_with_patterns(
-        getpid() as usize,
-        gettid() as usize,
-        libc::SIGUSR1 as usize,
-        result.as_mut_ptr(),
-    );
+    kill_with_patterns(getpid() as usize, gettid() as usize, libc::SIGUSR1 as usize, result.as_mut_ptr());
     assert_eq!(seen(), 1);
     result
 }

@@ -4,9 +4,7 @@ use super::tests;
 use crate::call;
 use crate::check::{dies_of, exits, fails, in_child, must};
 use crate::sys::*;
-use libc::{
-    O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY,
-};
+use libc::{O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY};
 
 tests!("file":
     open_errors_are_the_right_ones,
@@ -77,15 +75,9 @@ fn open_errors_are_the_right_ones() {
 
 fn excl_creates_once() {
     must(open(c"file", O_CREAT | O_EXCL | O_RDWR, 0o600));
-    fails(
-        open(c"file", O_CREAT | O_EXCL | O_RDWR, 0o600),
-        libc::EEXIST,
-    );
+    fails(open(c"file", O_CREAT | O_EXCL | O_RDWR, 0o600), libc::EEXIST);
     must(symlink(c"nowhere", c"link"));
-    fails(
-        open(c"link", O_CREAT | O_EXCL | O_RDWR, 0o600),
-        libc::EEXIST,
-    );
+    fails(open(c"link", O_CREAT | O_EXCL | O_RDWR, 0o600), libc::EEXIST);
     must(open(c"link", O_CREAT | O_RDWR, 0o600));
     must(stat(c"nowhere"));
 }
@@ -111,12 +103,8 @@ fn append_of_many_processes_loses_nothing() {
         .map(|id| {
             spawn(|| {
                 let own = must(open(c"file", O_WRONLY | O_APPEND, 0));
-                (0..100).for_each(|i| {
-                    assert_eq!(
-                        must(write(if i % 2 == 0 { fd } else { own }, &[b'a' + id; 100])),
-                        100
-                    )
-                });
+                (0..100)
+                    .for_each(|i| assert_eq!(must(write(if i % 2 == 0 { fd } else { own }, &[b'a' + id; 100])), 100));
                 0
             })
         })
@@ -124,12 +112,7 @@ fn append_of_many_processes_loses_nothing() {
     children.into_iter().for_each(|child| exits(child, 0));
     let content = must(read_file(c"file"));
     assert_eq!(content.len(), 40_000);
-    assert!(
-        content
-            .chunks(100)
-            .all(|record| record.iter().all(|byte| *byte == record[0])),
-        "records are torn"
-    );
+    assert!(content.chunks(100).all(|record| record.iter().all(|byte| *byte == record[0])), "records are torn");
 }
 
 fn directory_flag_refuses_files() {
@@ -170,14 +153,7 @@ fn tmpfile_has_no_name_until_linked() {
     must(write(fd, b"hidden"));
     assert_eq!((must(list(c".")).len(), must(fstat(fd)).st_nlink), (0, 0));
     let path = std::ffi::CString::new(format!("/proc/self/fd/{fd}")).unwrap_or_default();
-    must(call!(
-        SYS_linkat,
-        libc::AT_FDCWD,
-        path.as_c_str(),
-        libc::AT_FDCWD,
-        c"named",
-        libc::AT_SYMLINK_FOLLOW
-    ));
+    must(call!(SYS_linkat, libc::AT_FDCWD, path.as_c_str(), libc::AT_FDCWD, c"named", libc::AT_SYMLINK_FOLLOW));
     assert_eq!(must(read_file(c"named")), b"hidden");
 }
 
@@ -199,21 +175,14 @@ fn lseek_moves_and_refuses() {
     fails(lseek(fd, -1, libc::SEEK_SET), libc::EINVAL);
     fails(lseek(fd, -5000, libc::SEEK_CUR), libc::EINVAL);
     fails(lseek(fd, 0, 99), libc::EINVAL);
-    assert_eq!(
-        must(lseek(fd, 0, libc::SEEK_CUR)),
-        1100,
-        "a refused seek moves nothing"
-    );
+    assert_eq!(must(lseek(fd, 0, libc::SEEK_CUR)), 1100, "a refused seek moves nothing");
 }
 
 fn seek_hole_and_data_find_edges() {
     let fd = must(scratch_file(c"file", 1 << 20));
     must(pwrite(fd, &[1u8; 4096], 512 * 1024));
     assert_eq!(must(lseek(fd, 0, libc::SEEK_DATA)), 512 * 1024);
-    assert_eq!(
-        must(lseek(fd, 512 * 1024, libc::SEEK_HOLE)),
-        512 * 1024 + 4096
-    );
+    assert_eq!(must(lseek(fd, 512 * 1024, libc::SEEK_HOLE)), 512 * 1024 + 4096);
     assert_eq!(must(lseek(fd, 0, libc::SEEK_HOLE)), 0);
     fails(lseek(fd, 1 << 20, libc::SEEK_DATA), libc::ENXIO);
 }
@@ -221,10 +190,7 @@ fn seek_hole_and_data_find_edges() {
 fn read_at_end_is_zero() {
     let fd = must(scratch_file(c"file", 3));
     let mut buffer = [7u8; 8];
-    assert_eq!(
-        (must(read(fd, &mut buffer)), must(read(fd, &mut buffer))),
-        (3, 0)
-    );
+    assert_eq!((must(read(fd, &mut buffer)), must(read(fd, &mut buffer))), (3, 0));
     assert_eq!(must(pread(fd, &mut buffer, 1 << 40)), 0);
 }
 
@@ -233,15 +199,9 @@ fn write_beyond_the_end_leaves_zeros() {
     must(write(fd, b"a"));
     must(pwrite(fd, b"z", 10_000));
     let content = must(read_file(c"file"));
-    assert_eq!(
-        (content.len(), content[0], content[10_000]),
-        (10_001, b'a', b'z')
-    );
+    assert_eq!((content.len(), content[0], content[10_000]), (10_001, b'a', b'z'));
     assert!(content[1..10_000].iter().all(|byte| *byte == 0));
-    assert!(
-        must(fstat(fd)).st_blocks * 512 <= 12_288,
-        "the hole takes space"
-    );
+    assert!(must(fstat(fd)).st_blocks * 512 <= 12_288, "the hole takes space");
 }
 
 fn pread_and_pwrite_leave_the_offset() {
@@ -293,10 +253,7 @@ fn truncate_cuts_and_grows() {
     let content = must(read_file(c"file"));
     assert_eq!(content.len(), 9_000);
     assert!(content[..5_000].iter().all(|byte| *byte == 9), "kept");
-    assert!(
-        content[5_000..].iter().all(|byte| *byte == 0),
-        "old bytes come back"
-    );
+    assert!(content[5_000..].iter().all(|byte| *byte == 0), "old bytes come back");
     must(call!(SYS_truncate, c"file", 3));
     assert_eq!(must(stat(c"file")).st_size, 3);
 }
@@ -347,11 +304,7 @@ fn dup3_replaces_and_refuses_itself() {
     assert_eq!(must(fcntl(50, libc::F_GETFD, 0)), 1);
     let (reader, writer) = must(pipe());
     must(call!(SYS_dup3, fd, writer, 0));
-    assert_eq!(
-        must(read(reader, &mut [0u8; 1])),
-        0,
-        "the replaced descriptor is closed"
-    );
+    assert_eq!(must(read(reader, &mut [0u8; 1])), 0, "the replaced descriptor is closed");
     fails(call!(SYS_dup3, fd, fd, 0), libc::EINVAL);
     fails(call!(SYS_dup3, 77, 78, 0), libc::EBADF);
     fails(call!(SYS_dup3, fd, 1 << 30, 0), libc::EBADF);
@@ -371,28 +324,15 @@ fn fcntl_dupfd_respects_minimum() {
 fn fcntl_setfl_changes_append_and_nonblock_only() {
     must(write_file(c"file", b""));
     let fd = must(open(c"file", O_RDONLY, 0));
-    must(fcntl(
-        fd,
-        libc::F_SETFL,
-        (O_RDWR | libc::O_NONBLOCK | O_TRUNC) as usize,
-    ));
+    must(fcntl(fd, libc::F_SETFL, (O_RDWR | libc::O_NONBLOCK | O_TRUNC) as usize));
     let flags = must(fcntl(fd, libc::F_GETFL, 0)) as i32;
-    assert_eq!(
-        flags & (libc::O_ACCMODE | libc::O_NONBLOCK | O_TRUNC),
-        O_RDONLY | libc::O_NONBLOCK
-    );
+    assert_eq!(flags & (libc::O_ACCMODE | libc::O_NONBLOCK | O_TRUNC), O_RDONLY | libc::O_NONBLOCK);
 }
 
 fn cloexec_is_per_descriptor() {
     let fd = must(open(c".", O_RDONLY | libc::O_CLOEXEC, 0));
     let copy = must(call!(SYS_dup, fd)) as Fd;
-    assert_eq!(
-        (
-            must(fcntl(fd, libc::F_GETFD, 0)),
-            must(fcntl(copy, libc::F_GETFD, 0))
-        ),
-        (1, 0)
-    );
+    assert_eq!((must(fcntl(fd, libc::F_GETFD, 0)), must(fcntl(copy, libc::F_GETFD, 0))), (1, 0));
 }
 
 fn descriptor_limit_is_emfile() {
@@ -451,18 +391,10 @@ fn close_range_closes_and_marks() {
         must(call!(SYS_dup3, 0, fd, 0));
     }
     must(call!(SYS_close_range, 12, 15, 0));
-    let open: Vec<Fd> = (10..20)
-        .filter(|fd| fcntl(*fd, libc::F_GETFD, 0).is_ok())
-        .collect();
+    let open: Vec<Fd> = (10..20).filter(|fd| fcntl(*fd, libc::F_GETFD, 0).is_ok()).collect();
     assert_eq!(open, [10, 11, 16, 17, 18, 19]);
     must(call!(SYS_close_range, 18, 19, 4));
-    assert_eq!(
-        (
-            must(fcntl(18, libc::F_GETFD, 0)),
-            must(fcntl(17, libc::F_GETFD, 0))
-        ),
-        (1, 0)
-    );
+    assert_eq!((must(fcntl(18, libc::F_GETFD, 0)), must(fcntl(17, libc::F_GETFD, 0))), (1, 0));
     fails(call!(SYS_close_range, 15, 12, 0), libc::EINVAL);
 }
 
@@ -483,22 +415,10 @@ fn record_locks_conflict_between_processes() {
         fails(lock(fd, libc::F_SETLK, libc::F_RDLCK, 15, 1), libc::EAGAIN);
         must(lock(fd, libc::F_SETLK, libc::F_WRLCK, 20, 10));
         let found = must(lock(fd, libc::F_GETLK, libc::F_WRLCK, 0, 0));
-        assert_eq!(
-            (
-                i32::from(found.l_type),
-                found.l_start,
-                found.l_len,
-                found.l_pid
-            ),
-            (libc::F_WRLCK, 10, 10, parent)
-        );
+        assert_eq!((i32::from(found.l_type), found.l_start, found.l_len, found.l_pid), (libc::F_WRLCK, 10, 10, parent));
     });
     let free = must(lock(fd, libc::F_GETLK, libc::F_WRLCK, 0, 0));
-    assert_eq!(
-        i32::from(free.l_type),
-        libc::F_UNLCK,
-        "a process's own locks and those of the dead do not count"
-    );
+    assert_eq!(i32::from(free.l_type), libc::F_UNLCK, "a process's own locks and those of the dead do not count");
 }
 
 fn record_locks_split_and_end_with_the_process() {
@@ -544,15 +464,9 @@ fn open_file_locks_belong_to_the_description() {
     let fd = must(scratch_file(c"file", 100));
     let other = must(open(c"file", O_RDWR, 0));
     must(lock(fd, libc::F_OFD_SETLK, libc::F_WRLCK, 0, 10));
-    fails(
-        lock(other, libc::F_OFD_SETLK, libc::F_WRLCK, 5, 1),
-        libc::EAGAIN,
-    );
+    fails(lock(other, libc::F_OFD_SETLK, libc::F_WRLCK, 5, 1), libc::EAGAIN);
     must(close(must(open(c"file", O_RDONLY, 0))));
-    fails(
-        lock(other, libc::F_OFD_SETLK, libc::F_WRLCK, 5, 1),
-        libc::EAGAIN,
-    );
+    fails(lock(other, libc::F_OFD_SETLK, libc::F_WRLCK, 5, 1), libc::EAGAIN);
     must(close(fd));
     must(lock(other, libc::F_OFD_SETLK, libc::F_WRLCK, 5, 1));
 }
@@ -563,15 +477,9 @@ fn flock_excludes_and_is_shared_by_dup() {
     let other = must(open(c"file", O_RDONLY, 0));
     must(call!(SYS_flock, fd, libc::LOCK_EX));
     must(call!(SYS_flock, copy, libc::LOCK_EX | libc::LOCK_NB));
-    fails(
-        call!(SYS_flock, other, libc::LOCK_SH | libc::LOCK_NB),
-        libc::EAGAIN,
-    );
+    fails(call!(SYS_flock, other, libc::LOCK_SH | libc::LOCK_NB), libc::EAGAIN);
     must(close(fd));
-    fails(
-        call!(SYS_flock, other, libc::LOCK_SH | libc::LOCK_NB),
-        libc::EAGAIN,
-    );
+    fails(call!(SYS_flock, other, libc::LOCK_SH | libc::LOCK_NB), libc::EAGAIN);
     let child = spawn(|| {
         must(close(copy));
         i32::from(call!(SYS_flock, other, libc::LOCK_EX).is_err())
@@ -585,13 +493,7 @@ fn fallocate_grows_and_punches() {
     let fd = must(scratch_file(c"file", 0));
     must(call!(SYS_fallocate, fd, 0, 0, 3 * PAGE));
     assert_eq!(must(fstat(fd)).st_size, 3 * PAGE as i64);
-    must(call!(
-        SYS_fallocate,
-        fd,
-        libc::FALLOC_FL_KEEP_SIZE,
-        0,
-        5 * PAGE
-    ));
+    must(call!(SYS_fallocate, fd, libc::FALLOC_FL_KEEP_SIZE, 0, 5 * PAGE));
     assert_eq!(must(fstat(fd)).st_size, 3 * PAGE as i64);
     must(pwrite(fd, &[5u8; 3 * PAGE], 0));
     let punch = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
@@ -607,10 +509,7 @@ fn copy_file_range_copies() {
     must(write_all(from, b"0123456789"));
     let to = must(scratch_file(c"to", 0));
     let mut offset = 3i64;
-    assert_eq!(
-        must(call!(SYS_copy_file_range, from, &mut offset, to, 0, 100, 0)),
-        7
-    );
+    assert_eq!(must(call!(SYS_copy_file_range, from, &mut offset, to, 0, 100, 0)), 7);
     assert_eq!((offset, must(read_file(c"to"))), (10, b"3456789".to_vec()));
 }
 
@@ -621,10 +520,7 @@ fn sendfile_copies_to_a_pipe() {
     let mut offset = 2i64;
     assert_eq!(must(call!(SYS_sendfile, writer, from, &mut offset, 5)), 5);
     let mut buffer = [0u8; 10];
-    assert_eq!(
-        (must(read(reader, &mut buffer)), &buffer[..5]),
-        (5, b"23456".as_slice())
-    );
+    assert_eq!((must(read(reader, &mut buffer)), &buffer[..5]), (5, b"23456".as_slice()));
     assert_eq!((offset, must(lseek(from, 0, libc::SEEK_CUR))), (7, 10));
 }
 
@@ -634,17 +530,10 @@ fn memfd_is_a_file_and_can_be_sealed() {
     assert_eq!(must(fstat(fd)).st_size, 7);
     let path = std::ffi::CString::new(format!("/proc/self/fd/{fd}")).unwrap_or_default();
     assert_eq!(must(readlink(&path)), b"/memfd:name (deleted)");
-    must(fcntl(
-        fd,
-        libc::F_ADD_SEALS,
-        (libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK) as usize,
-    ));
+    must(fcntl(fd, libc::F_ADD_SEALS, (libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK) as usize));
     fails(write(fd, b"x"), libc::EPERM);
     fails(ftruncate(fd, 1), libc::EPERM);
-    assert_eq!(
-        must(fcntl(fd, libc::F_GET_SEALS, 0)) as i32,
-        libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK
-    );
+    assert_eq!(must(fcntl(fd, libc::F_GET_SEALS, 0)) as i32, libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK);
 }
 
 fn fsync_of_a_file_succeeds_of_a_pipe_fails() {
@@ -659,14 +548,8 @@ fn fsync_of_a_file_succeeds_of_a_pipe_fails() {
 fn ioctl_of_a_file_is_enotty() {
     let fd = must(scratch_file(c"file", 10));
     let mut buffer = [0u8; 64];
-    fails(
-        call!(SYS_ioctl, fd, libc::TCGETS as u32, &mut buffer),
-        libc::ENOTTY,
-    );
-    fails(
-        call!(SYS_ioctl, fd, 0x1234_5678u32, &mut buffer),
-        libc::ENOTTY,
-    );
+    fails(call!(SYS_ioctl, fd, libc::TCGETS as u32, &mut buffer), libc::ENOTTY);
+    fails(call!(SYS_ioctl, fd, 0x1234_5678u32, &mut buffer), libc::ENOTTY);
     let mut left = -1i32;
     must(call!(SYS_ioctl, fd, libc::FIONREAD as u32, &mut left));
     assert_eq!(left, 10);

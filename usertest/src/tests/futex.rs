@@ -67,105 +67,37 @@ fn wait_times_out() {
 fn wait_with_a_bad_timeout_pointer_is_efault() {
     let word = word();
     for pointer in [8usize, 0xffff_0000_0000_0000, usize::MAX - 8] {
-        fails(
-            call!(SYS_futex, word, libc::FUTEX_WAIT, 0, pointer, 0, 0),
-            libc::EFAULT,
-        );
-        fails(
-            call!(SYS_futex, word, libc::FUTEX_WAIT_BITSET, 0, pointer, 0, 1),
-            libc::EFAULT,
-        );
+        fails(call!(SYS_futex, word, libc::FUTEX_WAIT, 0, pointer, 0, 0), libc::EFAULT);
+        fails(call!(SYS_futex, word, libc::FUTEX_WAIT_BITSET, 0, pointer, 0, 1), libc::EFAULT);
     }
 }
 
 fn wait_with_a_bad_timeout_is_einval() {
     let word = word();
-    fails(
-        call!(
-            SYS_futex,
-            word,
-            libc::FUTEX_WAIT,
-            0,
-            &[0i64, 1_000_000_000],
-            0,
-            0
-        ),
-        libc::EINVAL,
-    );
-    fails(
-        call!(SYS_futex, word, libc::FUTEX_WAIT, 0, &[-1i64, 0], 0, 0),
-        libc::EINVAL,
-    );
+    fails(call!(SYS_futex, word, libc::FUTEX_WAIT, 0, &[0i64, 1_000_000_000], 0, 0), libc::EINVAL);
+    fails(call!(SYS_futex, word, libc::FUTEX_WAIT, 0, &[-1i64, 0], 0, 0), libc::EINVAL);
 }
 
 fn wake_and_requeue_ignore_the_timeout_pointer() {
     let (one, two) = (word(), word());
     for garbage in [8usize, 0xffff_0000_0000_0000] {
-        assert_eq!(
-            must(call!(SYS_futex, one, libc::FUTEX_WAKE, 1, garbage, 0, 0)),
-            0
-        );
-        assert_eq!(
-            must(call!(
-                SYS_futex,
-                one,
-                libc::FUTEX_WAKE_BITSET,
-                1,
-                garbage,
-                0,
-                1
-            )),
-            0
-        );
+        assert_eq!(must(call!(SYS_futex, one, libc::FUTEX_WAKE, 1, garbage, 0, 0)), 0);
+        assert_eq!(must(call!(SYS_futex, one, libc::FUTEX_WAKE_BITSET, 1, garbage, 0, 1)), 0);
     }
     // Here the same register is a count.
-    assert_eq!(
-        must(call!(SYS_futex, one, libc::FUTEX_REQUEUE, 1, 8, two, 0)),
-        0
-    );
+    assert_eq!(must(call!(SYS_futex, one, libc::FUTEX_REQUEUE, 1, 8, two, 0)), 0);
 }
 
 fn bad_address_is_efault() {
-    fails(
-        call!(SYS_futex, 4, libc::FUTEX_WAIT, 0, 0, 0, 0),
-        libc::EFAULT,
-    );
-    fails(
-        call!(
-            SYS_futex,
-            0xffff_0000_0000_0000u64,
-            libc::FUTEX_WAIT,
-            0,
-            0,
-            0,
-            0
-        ),
-        libc::EFAULT,
-    );
-    fails(
-        call!(
-            SYS_futex,
-            0xffff_0000_0000_0000u64,
-            libc::FUTEX_WAKE,
-            1,
-            0,
-            0,
-            0
-        ),
-        libc::EFAULT,
-    );
+    fails(call!(SYS_futex, 4, libc::FUTEX_WAIT, 0, 0, 0, 0), libc::EFAULT);
+    fails(call!(SYS_futex, 0xffff_0000_0000_0000u64, libc::FUTEX_WAIT, 0, 0, 0, 0), libc::EFAULT);
+    fails(call!(SYS_futex, 0xffff_0000_0000_0000u64, libc::FUTEX_WAKE, 1, 0, 0, 0), libc::EFAULT);
 }
 
 fn unaligned_address_is_einval() {
     let at = must(shared(PAGE));
-    fails(
-        call!(SYS_futex, at + 2, libc::FUTEX_WAIT, 0, 0, 0, 0),
-        libc::EINVAL,
-    );
-    fails(
-        call!(SYS_futex, at + 1, libc::FUTEX_WAKE, 1, 0, 0, 0),
-        libc::EINVAL,
-    );
+    fails(call!(SYS_futex, at + 2, libc::FUTEX_WAIT, 0, 0, 0, 0), libc::EINVAL);
+    fails(call!(SYS_futex, at + 1, libc::FUTEX_WAKE, 1, 0, 0, 0), libc::EINVAL);
 }
 
 fn unknown_operation_is_enosys() {
@@ -193,10 +125,7 @@ fn waiters(word: &'static AtomicU32, count: usize, mask: u32) -> Arc<AtomicU32> 
     }
     let all = eventually(5000, || {
         let ids = ids.lock().map(|ids| ids.clone()).unwrap_or_default();
-        ids.len() == count
-            && ids
-                .iter()
-                .all(|tid| proc_stat(*tid, 3).as_deref() == Some("S"))
+        ids.len() == count && ids.iter().all(|tid| proc_stat(*tid, 3).as_deref() == Some("S"))
     });
     assert!(all, "the waiters do not sleep");
     woken
@@ -205,11 +134,7 @@ fn waiters(word: &'static AtomicU32, count: usize, mask: u32) -> Arc<AtomicU32> 
 #[track_caller]
 fn reaches(counter: &AtomicU32, value: u32) {
     let fine = eventually(5000, || counter.load(Ordering::SeqCst) >= value);
-    assert!(
-        fine,
-        "{} instead of {value} woke",
-        counter.load(Ordering::SeqCst)
-    );
+    assert!(fine, "{} instead of {value} woke", counter.load(Ordering::SeqCst));
     sleep_ms(10);
     assert_eq!(counter.load(Ordering::SeqCst), value, "woken");
 }
@@ -249,26 +174,11 @@ fn private_futexes_of_two_processes_do_not_meet() {
     poke(at, 0u32);
     let child = spawn(|| {
         let limit = timespec_of_ns(100 * MS);
-        let wait = call!(
-            SYS_futex,
-            at,
-            libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
-            0,
-            &limit,
-            0,
-            0
-        );
+        let wait = call!(SYS_futex, at, libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG, 0, &limit, 0, 0);
         i32::from(wait != Err(Errno(libc::ETIMEDOUT)))
     });
     assert!(wait_for_state(child, "S"));
-    assert_eq!(
-        must(futex(
-            atomic_at(at),
-            libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
-            1
-        )),
-        0
-    );
+    assert_eq!(must(futex(atomic_at(at), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1)), 0);
     exits(child, 0);
 }
 
@@ -276,51 +186,29 @@ fn bitset_selects_waiters() {
     let word = word();
     let one = waiters(word, 2, 0b01);
     let two = waiters(word, 2, 0b10);
-    let wake_mask = |mask: u32| {
-        must(call!(
-            SYS_futex,
-            word,
-            libc::FUTEX_WAKE_BITSET,
-            10,
-            0,
-            0,
-            mask
-        ))
-    };
+    let wake_mask = |mask: u32| must(call!(SYS_futex, word, libc::FUTEX_WAKE_BITSET, 10, 0, 0, mask));
     assert_eq!(wake_mask(0b100), 0);
     assert_eq!(wake_mask(0b10), 2);
     reaches(&two, 2);
     assert_eq!(one.load(Ordering::SeqCst), 0);
     assert_eq!(wake_mask(0b11), 2);
-    fails(
-        call!(SYS_futex, word, libc::FUTEX_WAKE_BITSET, 10, 0, 0, 0),
-        libc::EINVAL,
-    );
+    fails(call!(SYS_futex, word, libc::FUTEX_WAKE_BITSET, 10, 0, 0, 0), libc::EINVAL);
 }
 
 fn bitset_timeout_is_absolute() {
     let word = word();
     let past = timespec_of_ns(now() - MS);
-    fails(
-        call!(SYS_futex, word, libc::FUTEX_WAIT_BITSET, 0, &past, 0, 1),
-        libc::ETIMEDOUT,
-    );
+    fails(call!(SYS_futex, word, libc::FUTEX_WAIT_BITSET, 0, &past, 0, 1), libc::ETIMEDOUT);
     let start = now();
     let soon = timespec_of_ns(start + 30 * MS);
-    fails(
-        call!(SYS_futex, word, libc::FUTEX_WAIT_BITSET, 0, &soon, 0, 1),
-        libc::ETIMEDOUT,
-    );
+    fails(call!(SYS_futex, word, libc::FUTEX_WAIT_BITSET, 0, &soon, 0, 1), libc::ETIMEDOUT);
     within(now() - start, 30 * MS, 3 * SECOND, "waited");
 }
 
 fn requeue_moves_waiters() {
     let (from, to) = (word(), word());
     let woken = waiters(from, 5, u32::MAX);
-    assert_eq!(
-        must(call!(SYS_futex, from, libc::FUTEX_CMP_REQUEUE, 1, 3, to, 0)),
-        4
-    );
+    assert_eq!(must(call!(SYS_futex, from, libc::FUTEX_CMP_REQUEUE, 1, 3, to, 0)), 4);
     reaches(&woken, 1);
     assert_eq!(wake(to, 2), 2);
     reaches(&woken, 3);
@@ -330,10 +218,7 @@ fn requeue_moves_waiters() {
 
 fn cmp_requeue_checks_the_value() {
     let (from, to) = (word(), word());
-    fails(
-        call!(SYS_futex, from, libc::FUTEX_CMP_REQUEUE, 1, 1, to, 9),
-        libc::EAGAIN,
-    );
+    fails(call!(SYS_futex, from, libc::FUTEX_CMP_REQUEUE, 1, 1, to, 9), libc::EAGAIN);
 }
 
 fn wake_op_changes_and_wakes() {
@@ -342,18 +227,7 @@ fn wake_op_changes_and_wakes() {
     let on_two = waiters(two, 1, u32::MAX);
     // FUTEX_OP_ADD 7 to *two; wake there if the old value equals 0.
     let operation = 1u32 << 28 | 7 << 12;
-    assert_eq!(
-        must(call!(
-            SYS_futex,
-            one,
-            libc::FUTEX_WAKE_OP,
-            1,
-            1,
-            two,
-            operation
-        )),
-        2
-    );
+    assert_eq!(must(call!(SYS_futex, one, libc::FUTEX_WAKE_OP, 1, 1, two, operation)), 2);
     assert_eq!(two.load(Ordering::SeqCst), 7);
     reaches(&on_one, 1);
     reaches(&on_two, 1);
@@ -400,11 +274,7 @@ fn robust_list_marks_the_owner_dead() {
         0
     });
     exits(child, 0);
-    assert_eq!(
-        futex_word.load(Ordering::SeqCst),
-        0x4000_0000,
-        "FUTEX_OWNER_DIED"
-    );
+    assert_eq!(futex_word.load(Ordering::SeqCst), 0x4000_0000, "FUTEX_OWNER_DIED");
     fails(call!(SYS_set_robust_list, at, 23), libc::EINVAL);
 }
 

@@ -101,19 +101,9 @@ fn write_is_seen_by_a_shared_mapping_at_once() {
 fn file_mapping_starts_at_its_offset() {
     let fd = must(scratch_file(c"file", 3 * PAGE as i64));
     must(pwrite(fd, b"second page", PAGE as i64));
-    let at = must(mmap(
-        0,
-        PAGE,
-        libc::PROT_READ,
-        libc::MAP_PRIVATE,
-        fd,
-        PAGE as i64,
-    ));
+    let at = must(mmap(0, PAGE, libc::PROT_READ, libc::MAP_PRIVATE, fd, PAGE as i64));
     assert_eq!(bytes_at(at, 11), b"second page");
-    fails(
-        mmap(0, PAGE, libc::PROT_READ, libc::MAP_PRIVATE, fd, 100),
-        libc::EINVAL,
-    );
+    fails(mmap(0, PAGE, libc::PROT_READ, libc::MAP_PRIVATE, fd, 100), libc::EINVAL);
 }
 
 fn mapping_outlives_descriptor_and_name() {
@@ -177,21 +167,8 @@ const ANONYMOUS: i32 = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
 fn fixed_replaces_what_was_there() {
     let at = must(anonymous(3 * PAGE));
     (0..3).for_each(|page| poke(at + page * PAGE, 5u32));
-    assert_eq!(
-        must(mmap(
-            at + PAGE,
-            PAGE,
-            RW,
-            ANONYMOUS | libc::MAP_FIXED,
-            -1,
-            0
-        )),
-        at + PAGE
-    );
-    assert_eq!(
-        [0, 1, 2].map(|page| peek::<u32>(at + page * PAGE)),
-        [5, 0, 5]
-    );
+    assert_eq!(must(mmap(at + PAGE, PAGE, RW, ANONYMOUS | libc::MAP_FIXED, -1, 0)), at + PAGE);
+    assert_eq!([0, 1, 2].map(|page| peek::<u32>(at + page * PAGE)), [5, 0, 5]);
 }
 
 fn noreplace_refuses_to() {
@@ -239,36 +216,17 @@ fn munmap_bad_arguments_are_einval() {
 fn mmap_bad_arguments_fail() {
     fails(mmap(0, 0, RW, ANONYMOUS, -1, 0), libc::EINVAL);
     fails(mmap(0, PAGE, RW, libc::MAP_ANONYMOUS, -1, 0), libc::EINVAL);
-    fails(
-        mmap(123, PAGE, RW, ANONYMOUS | libc::MAP_FIXED, -1, 0),
-        libc::EINVAL,
-    );
+    fails(mmap(123, PAGE, RW, ANONYMOUS | libc::MAP_FIXED, -1, 0), libc::EINVAL);
     fails(mmap(0, PAGE, RW, libc::MAP_PRIVATE, -1, 0), libc::EBADF);
-    fails(
-        mmap(
-            0xffff_0000_0000_0000,
-            PAGE,
-            RW,
-            ANONYMOUS | libc::MAP_FIXED,
-            -1,
-            0,
-        ),
-        libc::ENOMEM,
-    );
+    fails(mmap(0xffff_0000_0000_0000, PAGE, RW, ANONYMOUS | libc::MAP_FIXED, -1, 0), libc::ENOMEM);
     let (reader, _writer) = must(pipe());
-    fails(
-        mmap(0, PAGE, libc::PROT_READ, libc::MAP_PRIVATE, reader, 0),
-        libc::ENODEV,
-    );
+    fails(mmap(0, PAGE, libc::PROT_READ, libc::MAP_PRIVATE, reader, 0), libc::ENODEV);
 }
 
 fn mmap_of_a_write_only_file_is_eacces() {
     must(write_file(c"file", b"x"));
     let fd = must(open(c"file", libc::O_WRONLY, 0));
-    fails(
-        mmap(0, PAGE, libc::PROT_READ, libc::MAP_PRIVATE, fd, 0),
-        libc::EACCES,
-    );
+    fails(mmap(0, PAGE, libc::PROT_READ, libc::MAP_PRIVATE, fd, 0), libc::EACCES);
 }
 
 fn mmap_shared_writable_of_a_read_only_file_is_eacces() {
@@ -307,16 +265,10 @@ fn mprotect_splits_and_merges() {
     let at = must(mmap(0x3_0000_0000, 4 * PAGE, RW, ANONYMOUS, -1, 0));
     must(mprotect(at + PAGE, PAGE, libc::PROT_READ));
     let middle = some(must(mapping_of(at + PAGE)), "the middle");
-    assert_eq!(
-        (middle.start, middle.end, middle.mode.as_str()),
-        (at + PAGE, at + 2 * PAGE, "r--p")
-    );
+    assert_eq!((middle.start, middle.end, middle.mode.as_str()), (at + PAGE, at + 2 * PAGE, "r--p"));
     must(mprotect(at + PAGE, PAGE, RW));
     let whole = some(must(mapping_of(at)), "the whole");
-    assert_eq!(
-        (whole.start, whole.end, whole.mode.as_str()),
-        (at, at + 4 * PAGE, "rw-p")
-    );
+    assert_eq!((whole.start, whole.end, whole.mode.as_str()), (at, at + 4 * PAGE, "rw-p"));
 }
 
 /// `mov w0, #42; ret`.
@@ -335,9 +287,7 @@ fn execution_needs_prot_exec() {
         let _ = call_code(at);
     });
     // SAFETY: the usual sequence for code just written, on a mapped line.
-    unsafe {
-        core::arch::asm!("dc cvau, {0}", "dsb ish", "ic ivau, {0}", "dsb ish", "isb", in(reg) at)
-    };
+    unsafe { core::arch::asm!("dc cvau, {0}", "dsb ish", "ic ivau, {0}", "dsb ish", "isb", in(reg) at) };
     must(mprotect(at, PAGE, libc::PROT_READ | libc::PROT_EXEC));
     assert_eq!(call_code(at), 42);
 }
@@ -351,14 +301,7 @@ fn mremap_grows_in_place_or_moves() {
     poke(at, 11u32);
     poke(at + PAGE, 22u32);
     let new = must(mremap(at, 2 * PAGE, 100 * PAGE, libc::MREMAP_MAYMOVE, 0));
-    assert_eq!(
-        (
-            peek::<u32>(new),
-            peek::<u32>(new + PAGE),
-            peek::<u32>(new + 99 * PAGE)
-        ),
-        (11, 22, 0)
-    );
+    assert_eq!((peek::<u32>(new), peek::<u32>(new + PAGE), peek::<u32>(new + 99 * PAGE)), (11, 22, 0));
     poke(new + 99 * PAGE, 1u32);
 }
 
@@ -382,10 +325,7 @@ fn mremap_without_maymove_fails_when_blocked() {
     let at = must(mmap(0x4_0000_0000, 2 * PAGE, RW, ANONYMOUS, -1, 0));
     must(mprotect(at + PAGE, PAGE, libc::PROT_READ));
     fails(mremap(at, PAGE, 2 * PAGE, 0, 0), libc::ENOMEM);
-    fails(
-        mremap(0x5_0000_0000, PAGE, 2 * PAGE, libc::MREMAP_MAYMOVE, 0),
-        libc::EFAULT,
-    );
+    fails(mremap(0x5_0000_0000, PAGE, 2 * PAGE, libc::MREMAP_MAYMOVE, 0), libc::EFAULT);
     fails(mremap(at, PAGE, 0, 0, 0), libc::EINVAL);
     fails(mremap(at + 1, PAGE, PAGE, 0, 0), libc::EINVAL);
 }
@@ -402,16 +342,8 @@ fn brk_grows_and_shrinks_zeroed() {
         poke(base + 3 * PAGE, 5u32);
         assert_eq!(brk(base + PAGE), base + PAGE);
         assert_eq!(brk(base + 4 * PAGE), base + 4 * PAGE);
-        assert_eq!(
-            peek::<u32>(base + 3 * PAGE),
-            0,
-            "memory given back keeps its content"
-        );
-        assert_eq!(
-            brk(usize::MAX / 2),
-            base + 4 * PAGE,
-            "an impossible break is refused"
-        );
+        assert_eq!(peek::<u32>(base + 3 * PAGE), 0, "memory given back keeps its content");
+        assert_eq!(brk(usize::MAX / 2), base + 4 * PAGE, "an impossible break is refused");
         assert_eq!(brk(PAGE), base + 4 * PAGE);
     });
 }
@@ -420,10 +352,7 @@ fn dontneed_gives_zeros_back() {
     let at = must(anonymous(4 * PAGE));
     (0..4).for_each(|page| poke(at + page * PAGE, 8u32));
     must(madvise(at + PAGE, 2 * PAGE, libc::MADV_DONTNEED));
-    assert_eq!(
-        [0, 1, 2, 3].map(|page| peek::<u32>(at + page * PAGE)),
-        [8, 0, 0, 8]
-    );
+    assert_eq!([0, 1, 2, 3].map(|page| peek::<u32>(at + page * PAGE)), [8, 0, 0, 8]);
 }
 
 fn dontneed_of_a_private_file_page_rereads_the_file() {
@@ -445,11 +374,7 @@ fn madvise_bad_arguments_fail() {
 #[inline(never)]
 fn deep(levels: usize) -> usize {
     let frame = core::hint::black_box([levels; 128]);
-    if levels == 0 {
-        0
-    } else {
-        deep(levels - 1) + frame[levels % 128] - levels + 1
-    }
+    if levels == 0 { 0 } else { deep(levels - 1) + frame[levels % 128] - levels + 1 }
 }
 
 fn stack_grows_on_demand() {
@@ -464,14 +389,7 @@ fn stack_stops_at_its_limit() {
 
 fn huge_reservation_costs_nothing() {
     let size = 64 << 30;
-    let at = must(mmap(
-        0,
-        size,
-        libc::PROT_NONE,
-        ANONYMOUS | libc::MAP_NORESERVE,
-        -1,
-        0,
-    ));
+    let at = must(mmap(0, size, libc::PROT_NONE, ANONYMOUS | libc::MAP_NORESERVE, -1, 0));
     must(mprotect(at + (32 << 30), PAGE, RW));
     poke(at + (32 << 30), 1u32);
     must(munmap(at, size));
@@ -486,14 +404,8 @@ fn rlimit_as_is_enomem() {
 }
 
 fn impossible_length_is_enomem() {
-    fails(
-        mmap(0, 1 << 55, libc::PROT_NONE, ANONYMOUS, -1, 0),
-        libc::ENOMEM,
-    );
-    fails(
-        mmap(0, usize::MAX - 5, libc::PROT_NONE, ANONYMOUS, -1, 0),
-        libc::ENOMEM,
-    );
+    fails(mmap(0, 1 << 55, libc::PROT_NONE, ANONYMOUS, -1, 0), libc::ENOMEM);
+    fails(mmap(0, usize::MAX - 5, libc::PROT_NONE, ANONYMOUS, -1, 0), libc::ENOMEM);
 }
 
 fn msync_of_a_mapping_succeeds_of_a_hole_fails() {
@@ -526,25 +438,16 @@ fn maps_describes_stack_heap_and_code() {
     let local = 0u8;
     let code = some(must(mapping_of(code)), "the code");
     assert_eq!(code.mode, "r-xp");
-    assert_eq!(
-        code.name.as_bytes(),
-        must(readlink(c"/proc/self/exe")).as_slice()
-    );
+    assert_eq!(code.name.as_bytes(), must(readlink(c"/proc/self/exe")).as_slice());
     let stack = some(must(mapping_of(Arg::word(&local))), "the stack");
-    assert_eq!(
-        (stack.mode.as_str(), stack.name.as_str()),
-        ("rw-p", "[stack]")
-    );
+    assert_eq!((stack.mode.as_str(), stack.name.as_str()), ("rw-p", "[stack]"));
     in_child(|| {
         let end = brk(brk(0) + 4 * PAGE);
         let heap = some(must(mapping_of(end - 1)), "the heap");
         assert_eq!((heap.mode.as_str(), heap.name.as_str()), ("rw-p", "[heap]"));
     });
     let all = must(maps());
-    assert!(
-        all.windows(2).all(|pair| pair[0].end <= pair[1].start),
-        "not sorted"
-    );
+    assert!(all.windows(2).all(|pair| pair[0].end <= pair[1].start), "not sorted");
 }
 
 fn map_bomb_ends_in_enomem() {
@@ -552,7 +455,7 @@ fn map_bomb_ends_in_enomem() {
         let mut count = 0u32;
         let refused = loop {
             // Alternating protections keep neighbours from merging.
-            let prot = if count % 2 == 0 { libc::PROT_READ } else { RW };
+            let prot = if count.is_multiple_of(2) { libc::PROT_READ } else { RW };
             match mmap(0, PAGE, prot, ANONYMOUS, -1, 0) {
                 Ok(_) => count += 1,
                 Err(errno) => break errno,

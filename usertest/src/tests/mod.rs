@@ -11,8 +11,10 @@ mod futex;
 mod memory;
 mod pipe;
 mod process;
+mod sched;
 mod signal;
 mod thread;
+mod time;
 mod wait;
 
 /// One test.
@@ -65,6 +67,8 @@ const AREAS: &[&[Test]] = &[
     pipe::TESTS,
     file::TESTS,
     dir::TESTS,
+    time::TESTS,
+    sched::TESTS,
 ];
 
 /// Every test, in order.

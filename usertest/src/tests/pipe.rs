@@ -156,10 +156,7 @@ fn writes_up_to_pipe_buf_do_not_interleave() {
     let all = must(read_to_end(reader));
     assert_eq!(all.len(), 4 * 50 * 4096);
     for piece in all.chunks(4096) {
-        assert!(
-            piece.iter().all(|byte| *byte == piece[0]),
-            "records are mixed"
-        );
+        assert!(piece.iter().all(|byte| *byte == piece[0]), "records are mixed");
     }
     children.into_iter().for_each(|child| exits(child, 0));
 }
@@ -181,12 +178,7 @@ fn large_write_to_a_slow_reader_arrives_whole() {
         all.extend_from_slice(&buffer[..n]);
     }
     assert_eq!(all.len(), 300_000);
-    assert!(
-        all.iter()
-            .enumerate()
-            .all(|(i, byte)| *byte == (i % 251) as u8),
-        "bytes out of order"
-    );
+    assert!(all.iter().enumerate().all(|(i, byte)| *byte == (i % 251) as u8), "bytes out of order");
     exits(child, 0);
 }
 
@@ -205,10 +197,7 @@ fn two_readers_share_what_one_writer_sends() {
     must(close(writer));
     must(close(count_sink));
     let words = must(read_to_end(counts));
-    let total: u64 = words
-        .chunks_exact(8)
-        .map(|w| u64::from_ne_bytes(w.try_into().unwrap_or_default()))
-        .sum();
+    let total: u64 = words.chunks_exact(8).map(|w| u64::from_ne_bytes(w.try_into().unwrap_or_default())).sum();
     assert_eq!(total, 500_000);
 }
 
@@ -241,13 +230,8 @@ fn is_a_fifo_to_fstat() {
     let (reader, _writer) = must(pipe());
     let stat = must(fstat(reader));
     assert_eq!(stat.st_mode & libc::S_IFMT, libc::S_IFIFO);
-    let link = must(readlink(
-        &std::ffi::CString::new(format!("/proc/self/fd/{reader}")).unwrap_or_default(),
-    ));
-    assert_eq!(
-        String::from_utf8_lossy(&link),
-        format!("pipe:[{}]", stat.st_ino)
-    );
+    let link = must(readlink(&std::ffi::CString::new(format!("/proc/self/fd/{reader}")).unwrap_or_default()));
+    assert_eq!(String::from_utf8_lossy(&link), format!("pipe:[{}]", stat.st_ino));
 }
 
 fn fionread_counts_bytes() {
@@ -260,20 +244,11 @@ fn fionread_counts_bytes() {
 
 fn cloexec_and_nonblock_flags_are_set() {
     let (reader, writer) = must(pipe2(libc::O_CLOEXEC | libc::O_NONBLOCK));
-    assert_eq!(
-        must(fcntl(reader, libc::F_GETFD, 0)),
-        libc::FD_CLOEXEC as usize
-    );
+    assert_eq!(must(fcntl(reader, libc::F_GETFD, 0)), libc::FD_CLOEXEC as usize);
     let reader_flags = must(fcntl(reader, libc::F_GETFL, 0)) as i32;
     let writer_flags = must(fcntl(writer, libc::F_GETFL, 0)) as i32;
-    assert_eq!(
-        reader_flags & (libc::O_ACCMODE | libc::O_NONBLOCK),
-        libc::O_RDONLY | libc::O_NONBLOCK
-    );
-    assert_eq!(
-        writer_flags & (libc::O_ACCMODE | libc::O_NONBLOCK),
-        libc::O_WRONLY | libc::O_NONBLOCK
-    );
+    assert_eq!(reader_flags & (libc::O_ACCMODE | libc::O_NONBLOCK), libc::O_RDONLY | libc::O_NONBLOCK);
+    assert_eq!(writer_flags & (libc::O_ACCMODE | libc::O_NONBLOCK), libc::O_WRONLY | libc::O_NONBLOCK);
     fails(pipe2(0x4000_0000), libc::EINVAL);
 }
 
@@ -292,13 +267,7 @@ fn capacity_can_be_changed() {
 }
 
 fn fifo_opens_meet() {
-    must(call!(
-        SYS_mknodat,
-        libc::AT_FDCWD,
-        c"fifo",
-        libc::S_IFIFO | 0o600,
-        0
-    ));
+    must(call!(SYS_mknodat, libc::AT_FDCWD, c"fifo", libc::S_IFIFO | 0o600, 0));
     let child = spawn(|| {
         let writer = must(open(c"fifo", libc::O_WRONLY, 0));
         must(write(writer, b"through the fifo"));
@@ -310,17 +279,8 @@ fn fifo_opens_meet() {
 }
 
 fn fifo_nonblocking_write_open_without_reader_is_enxio() {
-    must(call!(
-        SYS_mknodat,
-        libc::AT_FDCWD,
-        c"fifo",
-        libc::S_IFIFO | 0o600,
-        0
-    ));
-    fails(
-        open(c"fifo", libc::O_WRONLY | libc::O_NONBLOCK, 0),
-        libc::ENXIO,
-    );
+    must(call!(SYS_mknodat, libc::AT_FDCWD, c"fifo", libc::S_IFIFO | 0o600, 0));
+    fails(open(c"fifo", libc::O_WRONLY | libc::O_NONBLOCK, 0), libc::ENXIO);
     let reader = must(open(c"fifo", libc::O_RDONLY | libc::O_NONBLOCK, 0));
     assert_eq!(must(read(reader, &mut [0u8; 4])), 0);
     let writer = must(open(c"fifo", libc::O_WRONLY | libc::O_NONBLOCK, 0));
@@ -331,11 +291,7 @@ fn fifo_nonblocking_write_open_without_reader_is_enxio() {
 fn bad_result_pointer_is_efault() {
     let before = must(list(c"/proc/self/fd")).len();
     fails(call!(SYS_pipe2, 8, 0), libc::EFAULT);
-    assert_eq!(
-        must(list(c"/proc/self/fd")).len(),
-        before,
-        "descriptors leaked"
-    );
+    assert_eq!(must(list(c"/proc/self/fd")).len(), before, "descriptors leaked");
 }
 
 fn splice_moves_bytes_into_a_pipe() {
@@ -343,10 +299,7 @@ fn splice_moves_bytes_into_a_pipe() {
     must(write(file, b"spliced data"));
     let (reader, writer) = must(pipe());
     let mut offset = 2i64;
-    assert_eq!(
-        must(call!(SYS_splice, file, &mut offset, writer, 0, 5, 0)),
-        5
-    );
+    assert_eq!(must(call!(SYS_splice, file, &mut offset, writer, 0, 5, 0)), 5);
     assert_eq!(offset, 7);
     let mut buffer = [0u8; 16];
     assert_eq!(must(read(reader, &mut buffer)), 5);
@@ -360,12 +313,7 @@ fn blocked_read_is_interrupted_by_a_signal() {
         alarm_in(30);
         let start = now();
         fails(read(reader, &mut [0u8; 1]), libc::EINTR);
-        within(
-            now() - start,
-            25 * MS,
-            3 * SECOND,
-            "nanoseconds until the interruption",
-        );
+        within(now() - start, 25 * MS, 3 * SECOND, "nanoseconds until the interruption");
         assert_eq!(seen(), 1);
     });
 }

@@ -110,22 +110,14 @@ fn vfork_runs_the_child_first_on_shared_memory() {
     let private = must(anonymous(PAGE));
     poke(private, 0u32);
     // The child keeps to its own frames: everything here is inlined system calls.
-    match must(clone(
-        libc::CLONE_VFORK | libc::CLONE_VM | libc::SIGCHLD,
-        0,
-        0,
-    )) {
+    match must(clone(libc::CLONE_VFORK | libc::CLONE_VM | libc::SIGCHLD, 0, 0)) {
         0 => {
             let _ = raw(libc::SYS_nanosleep as usize, pad([timespec_in(at), 0]));
             poke(private, 77u32);
             exit(5);
         }
         child => {
-            assert_eq!(
-                peek::<u32>(private),
-                77,
-                "the parent ran before the child had ended"
-            );
+            assert_eq!(peek::<u32>(private), 77, "the parent ran before the child had ended");
             exits(child as Pid, 5);
         }
     }
@@ -167,10 +159,7 @@ fn clone_files_shares_descriptors() {
     let (reader, _writer) = must(pipe());
     let at = must(anonymous(PAGE));
     poke(at, [0u32, reader as u32]);
-    exits(
-        must(clone_on_stack(libc::CLONE_FILES | libc::SIGCHLD, at)),
-        3,
-    );
+    exits(must(clone_on_stack(libc::CLONE_FILES | libc::SIGCHLD, at)), 3);
     fails(fcntl(reader, libc::F_GETFD, 0), libc::EBADF);
 }
 
@@ -185,15 +174,9 @@ fn clone_without_files_does_not() {
 
 fn clone_thread_needs_vm_and_sighand() {
     fails(clone(libc::CLONE_THREAD, 0, 0), libc::EINVAL);
-    fails(
-        clone(libc::CLONE_THREAD | libc::CLONE_SIGHAND, 0, 0),
-        libc::EINVAL,
-    );
+    fails(clone(libc::CLONE_THREAD | libc::CLONE_SIGHAND, 0, 0), libc::EINVAL);
     fails(clone(libc::CLONE_SIGHAND, 0, 0), libc::EINVAL);
-    fails(
-        clone(libc::CLONE_FS | libc::CLONE_NEWNS, 0, 0),
-        libc::EINVAL,
-    );
+    fails(clone(libc::CLONE_FS | libc::CLONE_NEWNS, 0, 0), libc::EINVAL);
 }
 
 fn clone_with_another_exit_signal_sends_that() {
@@ -214,11 +197,7 @@ fn clone_parent_settid_and_child_settid_store_the_id() {
         0 => exit(i32::from(peek::<i32>(at + 4) != getpid())),
         child => {
             assert_eq!(peek::<i32>(at), child as Pid);
-            assert_eq!(
-                peek::<i32>(at + 4),
-                0,
-                "the child's store reached the parent"
-            );
+            assert_eq!(peek::<i32>(at + 4), 0, "the child's store reached the parent");
             exits(child as Pid, 0);
         }
     }
@@ -241,7 +220,7 @@ fn clone3_pidfd_is_a_descriptor() {
     let mut pidfd = -1i32;
     let mut args = [0u64; 11];
     args[0] = libc::CLONE_PIDFD as u64;
-    args[1] = Arg::word(&mut pidfd) as u64;
+    args[1] = Arg::word(&raw mut pidfd) as u64;
     args[4] = libc::SIGCHLD as u64;
     match must(clone3(&args, 64)) {
         0 => loop {
@@ -250,10 +229,7 @@ fn clone3_pidfd_is_a_descriptor() {
         child => {
             must(call!(SYS_pidfd_send_signal, pidfd, libc::SIGTERM, 0, 0));
             killed(child as Pid, libc::SIGTERM);
-            fails(
-                call!(SYS_pidfd_send_signal, pidfd, libc::SIGTERM, 0, 0),
-                libc::ESRCH,
-            );
+            fails(call!(SYS_pidfd_send_signal, pidfd, libc::SIGTERM, 0, 0), libc::ESRCH);
         }
     }
 }
@@ -326,8 +302,7 @@ fn setpgid_to_another_session_is_eperm() {
 
 fn setpgid_after_exec_is_eacces() {
     let (reader, writer) = must(pipe2(libc::O_CLOEXEC));
-    let child =
-        spawn(|| crate::helper::exec(c"/proc/self/exe", &["usertest", "--helper", "pause"], &[]).0);
+    let child = spawn(|| crate::helper::exec(c"/proc/self/exe", &["usertest", "--helper", "pause"], &[]).0);
     must(close(writer));
     assert_eq!(must(read(reader, &mut [0u8; 1])), 0, "exec closes the pipe");
     fails(call!(SYS_setpgid, child, 0), libc::EACCES);
@@ -355,21 +330,12 @@ fn kill_of_a_group_reaches_every_member() {
         .collect();
     must(kill(-leader, libc::SIGTERM));
     killed(leader, libc::SIGTERM);
-    others
-        .into_iter()
-        .for_each(|pid| killed(pid, libc::SIGTERM));
+    others.into_iter().for_each(|pid| killed(pid, libc::SIGTERM));
     fails(kill(-leader, 0), libc::ESRCH);
 }
 
 fn name_is_set_by_prctl_and_shown_in_comm() {
-    must(call!(
-        SYS_prctl,
-        libc::PR_SET_NAME,
-        c"a-rather-long-name",
-        0,
-        0,
-        0
-    ));
+    must(call!(SYS_prctl, libc::PR_SET_NAME, c"a-rather-long-name", 0, 0, 0));
     let mut name = [0u8; 16];
     must(call!(SYS_prctl, libc::PR_GET_NAME, &mut name, 0, 0, 0));
     assert_eq!(&name, b"a-rather-long-n\0");
@@ -385,14 +351,7 @@ fn pdeathsig_arrives_when_the_parent_dies() {
         let (ready, go) = must(pipe());
         spawn(|| {
             must(block(bit(libc::SIGUSR1)));
-            must(call!(
-                SYS_prctl,
-                libc::PR_SET_PDEATHSIG,
-                libc::SIGUSR1,
-                0,
-                0,
-                0
-            ));
+            must(call!(SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGUSR1, 0, 0, 0));
             must(write(go, b"x"));
             let info = must(sigtimedwait(bit(libc::SIGUSR1), Some(5 * SECOND)));
             assert_eq!(info.signal, libc::SIGUSR1);
@@ -417,31 +376,18 @@ fn times_and_rusage_grow_with_work() {
     let mut after = [0u64; 18];
     must(call!(SYS_getrusage, libc::RUSAGE_SELF, &mut after));
     let micros = |usage: &[u64; 18]| (usage[0] + usage[2]) * 1_000_000 + usage[1] + usage[3];
-    within(
-        micros(&after) - micros(&before),
-        2_000,
-        5_000_000,
-        "microseconds used",
-    );
+    within(micros(&after) - micros(&before), 2_000, 5_000_000, "microseconds used");
     within(after[4], 100, 1 << 20, "kilobytes resident at most");
     fails(call!(SYS_getrusage, 55, &mut after), libc::EINVAL);
 }
 
 fn exec_resets_the_name() {
     must(call!(SYS_prctl, libc::PR_SET_NAME, c"before", 0, 0, 0));
-    let path = std::ffi::CString::new(
-        std::env::current_exe()
-            .map(|p| p.to_string_lossy().into_owned())
-            .unwrap_or_default(),
-    )
-    .unwrap_or_default();
+    let path =
+        std::ffi::CString::new(std::env::current_exe().map(|p| p.to_string_lossy().into_owned()).unwrap_or_default())
+            .unwrap_or_default();
     let text = crate::helper::output(&path, &["x", "--helper", "comm"], &[]);
-    let file = path
-        .to_string_lossy()
-        .rsplit('/')
-        .next()
-        .unwrap_or_default()
-        .to_owned();
+    let file = path.to_string_lossy().rsplit('/').next().unwrap_or_default().to_owned();
     assert_eq!(text.trim(), file);
 }
 

@@ -55,10 +55,7 @@ fn handler_receives_siginfo_of_kill() {
     must(on_signal(libc::SIGUSR1, record, 0));
     must(kill(getpid(), libc::SIGUSR1));
     let info = last_info();
-    assert_eq!(
-        (seen(), info.signal, info.code),
-        (1, libc::SIGUSR1, libc::SI_USER)
-    );
+    assert_eq!((seen(), info.signal, info.code), (1, libc::SIGUSR1, libc::SI_USER));
     assert_eq!((info.pid, info.uid), (getpid(), 0));
 }
 
@@ -110,9 +107,7 @@ fn lower_realtime_number_is_delivered_first() {
     for signal in [40, 35, libc::SIGTERM] {
         must(sigqueue(getpid(), signal, 0));
     }
-    let order: Vec<i32> = (0..3)
-        .map(|_| must(sigtimedwait(set, Some(0))).signal)
-        .collect();
+    let order: Vec<i32> = (0..3).map(|_| must(sigtimedwait(set, Some(0))).signal).collect();
     assert_eq!(order, [libc::SIGTERM, 35, 40]);
 }
 
@@ -155,12 +150,7 @@ extern "C" fn outer(signal: i32, _info: *mut libc::siginfo_t, _context: *mut lib
 }
 
 fn sa_mask_holds_back_others() {
-    must(on_signal_masking(
-        libc::SIGUSR1,
-        outer,
-        0,
-        bit(libc::SIGUSR2),
-    ));
+    must(on_signal_masking(libc::SIGUSR1, outer, 0, bit(libc::SIGUSR2)));
     must(on_signal(libc::SIGUSR2, outer, 0));
     must(raise(libc::SIGUSR1));
     assert_eq!(ORDER.load(Ordering::SeqCst), 132);
@@ -200,10 +190,7 @@ fn sigsuspend_swaps_the_mask_atomically() {
     });
     assert_eq!(sigsuspend(0), Errno(libc::EINTR));
     assert_eq!(seen(), 1);
-    assert!(
-        must(block(0)) & bit(libc::SIGUSR1) != 0,
-        "the old mask is back"
-    );
+    assert!(must(block(0)) & bit(libc::SIGUSR1) != 0, "the old mask is back");
     exits(child, 0);
 }
 
@@ -218,10 +205,7 @@ fn sigtimedwait_takes_a_pending_signal() {
 fn sigtimedwait_times_out() {
     must(block(bit(libc::SIGUSR1)));
     let start = now();
-    fails(
-        sigtimedwait(bit(libc::SIGUSR1), Some(30 * MS)),
-        libc::EAGAIN,
-    );
+    fails(sigtimedwait(bit(libc::SIGUSR1), Some(30 * MS)), libc::EAGAIN);
     within(now() - start, 30 * MS, 3 * SECOND, "waited");
 }
 
@@ -287,14 +271,8 @@ fn bad_numbers_are_einval() {
 }
 
 fn bad_pointers_are_efault() {
-    fails(
-        call!(SYS_rt_sigaction, libc::SIGUSR1, 8, 0, 8),
-        libc::EFAULT,
-    );
-    fails(
-        call!(SYS_rt_sigaction, libc::SIGUSR1, 0, 8, 8),
-        libc::EFAULT,
-    );
+    fails(call!(SYS_rt_sigaction, libc::SIGUSR1, 8, 0, 8), libc::EFAULT);
+    fails(call!(SYS_rt_sigaction, libc::SIGUSR1, 0, 8, 8), libc::EFAULT);
     fails(call!(SYS_rt_sigprocmask, 0, 8, 0, 8), libc::EFAULT);
     fails(call!(SYS_rt_sigpending, 8, 8), libc::EFAULT);
     fails(call!(SYS_sigaltstack, 8, 0), libc::EFAULT);
@@ -367,10 +345,7 @@ fn stop_and_continue_from_the_terminal_kind() {
         let stop = some(must(wait4(child, libc::WUNTRACED)), "a stop");
         assert_eq!(stop.1, Status::Stopped(signal));
         must(kill(child, libc::SIGCONT));
-        assert_eq!(
-            must(wait4(child, libc::WCONTINUED)),
-            Some((child, Status::Continued))
-        );
+        assert_eq!(must(wait4(child, libc::WCONTINUED)), Some((child, Status::Continued)));
         must(kill(child, libc::SIGKILL));
         killed(child, libc::SIGKILL);
     }
@@ -391,11 +366,7 @@ fn sigkill_ends_a_stopped_process() {
     must(kill(child, libc::SIGSTOP));
     must(wait4(child, libc::WUNTRACED));
     must(kill(child, libc::SIGTERM));
-    assert_eq!(
-        must(wait4(child, libc::WNOHANG)),
-        None,
-        "SIGTERM waits for SIGCONT"
-    );
+    assert_eq!(must(wait4(child, libc::WNOHANG)), None, "SIGTERM waits for SIGCONT");
     must(kill(child, libc::SIGKILL));
     killed(child, libc::SIGKILL);
 }
@@ -438,20 +409,14 @@ fn sigchld_tells_who_ended_and_how() {
     must(block(bit(libc::SIGCHLD)));
     let child = spawn(|| 12);
     let info = must(sigtimedwait(bit(libc::SIGCHLD), Some(5 * SECOND)));
-    assert_eq!(
-        (info.code, info.pid, info.value as i32),
-        (libc::CLD_EXITED, child, 12)
-    );
+    assert_eq!((info.code, info.pid, info.value as i32), (libc::CLD_EXITED, child, 12));
     exits(child, 12);
     let child = spawn(|| {
         must(kill(getpid(), libc::SIGKILL));
         0
     });
     let info = must(sigtimedwait(bit(libc::SIGCHLD), Some(5 * SECOND)));
-    assert_eq!(
-        (info.code, info.pid, info.value as i32),
-        (libc::CLD_KILLED, child, libc::SIGKILL)
-    );
+    assert_eq!((info.code, info.pid, info.value as i32), (libc::CLD_KILLED, child, libc::SIGKILL));
 }
 
 fn sigchld_tells_of_stops_unless_nocldstop() {
@@ -459,23 +424,14 @@ fn sigchld_tells_of_stops_unless_nocldstop() {
     let child = pausing_child();
     must(kill(child, libc::SIGSTOP));
     let info = must(sigtimedwait(bit(libc::SIGCHLD), Some(5 * SECOND)));
-    assert_eq!(
-        (info.code, info.pid, info.value as i32),
-        (libc::CLD_STOPPED, child, libc::SIGSTOP)
-    );
+    assert_eq!((info.code, info.pid, info.value as i32), (libc::CLD_STOPPED, child, libc::SIGSTOP));
     must(kill(child, libc::SIGCONT));
     let info = must(sigtimedwait(bit(libc::SIGCHLD), Some(5 * SECOND)));
-    assert_eq!(
-        (info.code, info.value as i32),
-        (libc::CLD_CONTINUED, libc::SIGCONT)
-    );
+    assert_eq!((info.code, info.value as i32), (libc::CLD_CONTINUED, libc::SIGCONT));
     must(on_signal(libc::SIGCHLD, record, libc::SA_NOCLDSTOP));
     must(kill(child, libc::SIGSTOP));
     must(wait4(child, libc::WUNTRACED));
-    fails(
-        sigtimedwait(bit(libc::SIGCHLD), Some(20 * MS)),
-        libc::EAGAIN,
-    );
+    fails(sigtimedwait(bit(libc::SIGCHLD), Some(20 * MS)), libc::EAGAIN);
     must(kill(child, libc::SIGKILL));
 }
 
@@ -488,12 +444,7 @@ fn alarm_delivers_sigalrm() {
     assert_eq!(last_info().code, 0x80, "SI_KERNEL");
     alarm_in(60_000);
     let mut old = [0u64; 4];
-    must(call!(
-        SYS_setitimer,
-        libc::ITIMER_REAL,
-        &[0u64; 4],
-        &mut old
-    ));
+    must(call!(SYS_setitimer, libc::ITIMER_REAL, &[0u64; 4], &mut old));
     within(old[2], 50, 60, "seconds that were left");
 }
 
@@ -501,23 +452,14 @@ fn interval_timer_repeats() {
     must(on_signal(libc::SIGALRM, record, 0));
     let timer = [0u64, 10_000, 0, 10_000];
     must(call!(SYS_setitimer, libc::ITIMER_REAL, &timer, 0));
-    assert!(
-        eventually(5000, || seen() >= 5),
-        "only {} expirations",
-        seen()
-    );
+    assert!(eventually(5000, || seen() >= 5), "only {} expirations", seen());
     let mut current = [0u64; 4];
     must(call!(SYS_getitimer, libc::ITIMER_REAL, &mut current));
     assert_eq!(current[1], 10_000);
 }
 
 fn disposition_query_returns_what_was_set() {
-    must(on_signal_masking(
-        libc::SIGUSR1,
-        record,
-        libc::SA_RESTART | libc::SA_NODEFER,
-        0xf00,
-    ));
+    must(on_signal_masking(libc::SIGUSR1, record, libc::SA_RESTART | libc::SA_NODEFER, 0xf00));
     let mut action = [0usize; 4];
     must(call!(SYS_rt_sigaction, libc::SIGUSR1, 0, &mut action, 8));
     assert_eq!(action[0], record as *const () as usize);
@@ -536,12 +478,7 @@ fn ignoring_discards_what_is_pending() {
 }
 
 fn works_without_a_restorer() {
-    let action = [
-        record as *const () as usize,
-        libc::SA_SIGINFO as usize,
-        0,
-        0,
-    ];
+    let action = [record as *const () as usize, libc::SA_SIGINFO as usize, 0, 0];
     must(call!(SYS_rt_sigaction, libc::SIGUSR1, &action, 0, 8));
     must(raise(libc::SIGUSR1));
     assert_eq!(seen(), 1);
@@ -591,9 +528,7 @@ fn queue_limit_is_eagain() {
         must(setrlimit(libc::RLIMIT_SIGPENDING, 4, 4));
         must(call!(SYS_setresuid, 23456, 23456, 23456));
         must(block(bit(40)));
-        let sent = (0..10)
-            .take_while(|i| sigqueue(getpid(), 40, *i).is_ok())
-            .count();
+        let sent = (0..10).take_while(|i| sigqueue(getpid(), 40, *i).is_ok()).count();
         assert_eq!(sent, 4);
         fails(sigqueue(getpid(), 40, 9), libc::EAGAIN);
     });

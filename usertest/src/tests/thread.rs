@@ -36,17 +36,13 @@ tests!("thread":
 );
 
 fn create_and_join_a_thousand() {
-    let total: usize = (0..1000)
-        .filter_map(|i| std::thread::spawn(move || i).join().ok())
-        .sum();
+    let total: usize = (0..1000).filter_map(|i| std::thread::spawn(move || i).join().ok()).sum();
     assert_eq!(total, 499_500);
 }
 
 fn ids_differ_and_group_id_is_shared() {
     let pid = getpid();
-    let handles: Vec<_> = (0..10)
-        .map(|_| std::thread::spawn(|| (getpid(), gettid(), getppid())))
-        .collect();
+    let handles: Vec<_> = (0..10).map(|_| std::thread::spawn(|| (getpid(), gettid(), getppid()))).collect();
     let mut tids = vec![gettid()];
     for handle in handles {
         let (other_pid, tid, parent) = some(handle.join().ok(), "result");
@@ -74,11 +70,7 @@ fn each_has_its_own_locals() {
             })
         })
         .collect();
-    assert!(
-        handles
-            .into_iter()
-            .all(|handle| handle.join().ok() == Some(true))
-    );
+    assert!(handles.into_iter().all(|handle| handle.join().ok() == Some(true)));
     assert_eq!(LOCAL.get(), 1);
 }
 
@@ -143,22 +135,12 @@ fn sigchld_comes_once_when_the_last_of_a_hundred_is_gone() {
     });
     must(close(reader));
     assert!(wait_for_state(child, "Z"));
-    fails(
-        sigtimedwait(bit(libc::SIGCHLD), Some(50 * MS)),
-        libc::EAGAIN,
-    );
-    assert_eq!(
-        must(wait4(child, libc::WNOHANG)),
-        None,
-        "waited for before the last thread ended"
-    );
+    fails(sigtimedwait(bit(libc::SIGCHLD), Some(50 * MS)), libc::EAGAIN);
+    assert_eq!(must(wait4(child, libc::WNOHANG)), None, "waited for before the last thread ended");
     must(close(writer));
     let info = must(sigtimedwait(bit(libc::SIGCHLD), Some(5 * SECOND)));
     assert_eq!((info.code, info.pid), (libc::CLD_EXITED, child));
-    fails(
-        sigtimedwait(bit(libc::SIGCHLD), Some(50 * MS)),
-        libc::EAGAIN,
-    );
+    fails(sigtimedwait(bit(libc::SIGCHLD), Some(50 * MS)), libc::EAGAIN);
     exits(child, 1);
 }
 
@@ -216,11 +198,7 @@ fn stop_signal_stops_all() {
     must(wait4(child, libc::WUNTRACED));
     let frozen = atomic_at(at).load(Ordering::Relaxed);
     sleep_ms(50);
-    assert_eq!(
-        atomic_at(at).load(Ordering::Relaxed),
-        frozen,
-        "a thread runs on"
-    );
+    assert_eq!(atomic_at(at).load(Ordering::Relaxed), frozen, "a thread runs on");
     must(kill(child, libc::SIGCONT));
     assert!(eventually(5000, || atomic_at(at).load(Ordering::Relaxed) > frozen + 10));
     must(kill(child, libc::SIGKILL));
@@ -268,13 +246,7 @@ fn mutex_torture() {
         .collect();
     handles.into_iter().for_each(|handle| drop(handle.join()));
     let total = some(count.lock().ok().map(|pair| *pair), "the count");
-    assert_eq!(
-        total,
-        (
-            TORTURE_THREADS * TORTURE_ROUNDS,
-            TORTURE_THREADS * TORTURE_ROUNDS
-        )
-    );
+    assert_eq!(total, (TORTURE_THREADS * TORTURE_ROUNDS, TORTURE_THREADS * TORTURE_ROUNDS));
 }
 
 fn condvar_torture() {
@@ -349,8 +321,7 @@ fn names_are_their_own() {
     must(call!(SYS_prctl, libc::PR_SET_NAME, c"first", 0, 0, 0));
     let handle = std::thread::spawn(|| {
         must(call!(SYS_prctl, libc::PR_SET_NAME, c"second", 0, 0, 0));
-        let path = std::ffi::CString::new(format!("/proc/self/task/{}/comm", gettid()))
-            .unwrap_or_default();
+        let path = std::ffi::CString::new(format!("/proc/self/task/{}/comm", gettid())).unwrap_or_default();
         must(read_text(&path))
     });
     assert_eq!(handle.join().ok().as_deref(), Some("second\n"));
@@ -358,9 +329,7 @@ fn names_are_their_own() {
 }
 
 fn descriptors_are_shared() {
-    let fd = std::thread::spawn(|| must(scratch_file(c"file", 5)))
-        .join()
-        .unwrap_or(-1);
+    let fd = std::thread::spawn(|| must(scratch_file(c"file", 5))).join().unwrap_or(-1);
     assert_eq!(must(fstat(fd)).st_size, 5);
     let _ = std::thread::spawn(move || close(fd)).join();
     fails(fcntl(fd, libc::F_GETFD, 0), libc::EBADF);
@@ -433,17 +402,10 @@ fn keeps_its_pattern(id: u64, rounds: usize) -> bool {
 
 fn fp_registers_are_their_own() {
     let handles: Vec<_> = (1..=6u64)
-        .map(|id| {
-            std::thread::spawn(move || keeps_its_pattern(id.wrapping_mul(0x0101_0101_0101), 4000))
-        })
+        .map(|id| std::thread::spawn(move || keeps_its_pattern(id.wrapping_mul(0x0101_0101_0101), 4000)))
         .collect();
     let child = spawn(|| i32::from(!keeps_its_pattern(u64::MAX, 4000)));
-    assert!(
-        handles
-            .into_iter()
-            .all(|handle| handle.join().ok() == Some(true)),
-        "a register changed"
-    );
+    assert!(handles.into_iter().all(|handle| handle.join().ok() == Some(true)), "a register changed");
     exits(child, 0);
 }
 
@@ -459,13 +421,7 @@ extern "C" fn sleep_until(argument: *mut libc::c_void) -> *mut libc::c_void {
     }
     let instant = INSTANT.load(Ordering::SeqCst);
     let time = timespec_of_ns(instant);
-    let _ = call!(
-        SYS_clock_nanosleep,
-        libc::CLOCK_MONOTONIC,
-        libc::TIMER_ABSTIME,
-        &time,
-        0
-    );
+    let _ = call!(SYS_clock_nanosleep, libc::CLOCK_MONOTONIC, libc::TIMER_ABSTIME, &time, 0);
     EARLY.fetch_add(u32::from(now() < instant), Ordering::SeqCst);
     AWAKE.fetch_add(1, Ordering::SeqCst);
     argument
@@ -485,12 +441,7 @@ fn start_sleepers(count: usize) -> Vec<libc::pthread_t> {
         // SAFETY: the attributes are initialised; the entry uses little stack.
         let error = unsafe {
             let argument = core::ptr::null_mut();
-            libc::pthread_create(
-                handle.as_mut_ptr(),
-                attributes.as_ptr(),
-                sleep_until,
-                argument,
-            )
+            libc::pthread_create(handle.as_mut_ptr(), attributes.as_ptr(), sleep_until, argument)
         };
         assert!(error == 0, "thread {number}: {:?}", Errno(error));
         // SAFETY: written by a successful pthread_create.
@@ -511,9 +462,5 @@ fn ten_thousand_sleepers_wake_on_one_instant() {
         // SAFETY: each handle is joined once.
         unsafe { libc::pthread_join(handle, core::ptr::null_mut()) };
     }
-    assert_eq!(
-        (AWAKE.load(Ordering::SeqCst), EARLY.load(Ordering::SeqCst)),
-        (10_000, 0),
-        "awake, too early"
-    );
+    assert_eq!((AWAKE.load(Ordering::SeqCst), EARLY.load(Ordering::SeqCst)), (10_000, 0), "awake, too early");
 }

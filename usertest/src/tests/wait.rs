@@ -86,11 +86,7 @@ fn any_child_takes_each_child_once() {
         let (pid, _) = some(must(wait4(-1, 0)), "a child");
         let before = expected.len();
         expected.retain(|other| *other != pid);
-        assert_eq!(
-            expected.len(),
-            before - 1,
-            "{pid} was reported twice or is no child"
-        );
+        assert_eq!(expected.len(), before - 1, "{pid} was reported twice or is no child");
     }
     fails(wait4(-1, 0), libc::ECHILD);
 }
@@ -155,16 +151,10 @@ fn waitid_fills_in_siginfo() {
     let child = pausing_child();
     must(kill(child, libc::SIGSTOP));
     let info = must(waitid(libc::P_PID, child, libc::WSTOPPED));
-    assert_eq!(
-        (info.code, info.value as i32),
-        (libc::CLD_STOPPED, libc::SIGSTOP)
-    );
+    assert_eq!((info.code, info.value as i32), (libc::CLD_STOPPED, libc::SIGSTOP));
     must(kill(child, libc::SIGKILL));
     let info = must(waitid(libc::P_ALL, 0, libc::WEXITED));
-    assert_eq!(
-        (info.code, info.value as i32),
-        (libc::CLD_KILLED, libc::SIGKILL)
-    );
+    assert_eq!((info.code, info.value as i32), (libc::CLD_KILLED, libc::SIGKILL));
 }
 
 fn waitid_nowait_leaves_the_child_waitable() {
@@ -254,10 +244,7 @@ fn orphan_is_reparented_to_the_subreaper() {
     let (reader, writer) = must(pipe());
     let middle = spawn(|| {
         let grandchild = spawn(|| {
-            assert!(
-                eventually(5000, || getppid() == must(call!(SYS_getpgid, 0)) as Pid),
-                "not adopted"
-            );
+            assert!(eventually(5000, || getppid() == must(call!(SYS_getpgid, 0)) as Pid), "not adopted");
             33
         });
         must(write(writer, &grandchild.to_ne_bytes()));
