@@ -9,10 +9,13 @@
 
 pub mod birth;
 pub mod capability;
+pub mod clock;
+pub mod clone;
 pub mod credentials;
 pub mod exec;
 pub mod exit;
 pub mod group;
+pub mod host;
 pub mod id;
 pub mod job_control;
 mod job_state;
@@ -24,6 +27,7 @@ mod numbers;
 #[expect(clippy::module_inception, reason = "the noun of the room")]
 mod process;
 pub(crate) mod roster;
+pub mod schedule;
 pub mod status;
 pub mod table;
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::signal::{ProcessSignals, Signal};
 use crate::sync::{IrqSpinLock, SpinLock, WaitQueue};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 /// Who may look into a process (prctl(2), `PR_SET_DUMPABLE`).
@@ -353,5 +354,11 @@ impl Process {
 impl Member for Process {
     fn place(&self) -> &AtomicUsize {
         &self.place
+    }
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {} ({})", self.pid, self.name().as_bytes().escape_ascii())
     }
 }

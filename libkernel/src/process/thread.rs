@@ -6,13 +6,18 @@ use super::id::Pid;
 use super::name::Name;
 use super::process::Process;
 use super::roster::Member;
+use super::status::ExitStatus;
 use super::usage::Usage;
 use crate::machine;
 use crate::signal::{SignalSet, ThreadSignals};
 use crate::sync::{SetOnce, SpinLock};
 use crate::task::{self, Task};
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::fmt;
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+/// How late a timed wait may end, in nanoseconds, unless the program says otherwise (prctl(2), `PR_SET_TIMERSLACK`).
+const TIMER_SLACK: u64 = 50_000;
 
 /// A flow of control in a process.
 ///
@@ -26,6 +31,8 @@ pub struct Thread {
     name: SpinLock<Name>,
     clear_child_tid: AtomicUsize,
     robust_list: AtomicUsize,
+    timer_slack: AtomicU64,
+    exit_code: AtomicU8,
     start_ns: u64,
     signals: Arc<ThreadSignals>,
     task: SetOnce<Arc<Task>>,
@@ -51,6 +58,8 @@ impl Thread {
             name: SpinLock::new(name),
             clear_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
+            timer_slack: AtomicU64::new(TIMER_SLACK),
+            exit_code: AtomicU8::new(0),
         }
     }
 
@@ -172,6 +181,29 @@ impl Thread {
     pub fn set_robust_list(&self, head: usize) {
         self.robust_list.store(head, Ordering::Relaxed);
     }
+
+    /// How late its timed waits may end, in nanoseconds. Here they end on time; the value is kept for the program.
+    #[must_use]
+    pub fn timer_slack(&self) -> u64 {
+        self.timer_slack.load(Ordering::Relaxed)
+    }
+
+    /// Sets how late its timed waits may end; `None`: the default.
+    pub fn set_timer_slack(&self, slack: Option<u64>) {
+        self.timer_slack.store(slack.unwrap_or(TIMER_SLACK), Ordering::Relaxed);
+    }
+
+    /// _exit(2): the thread, which calls this itself, ends on its way back to user mode.
+    pub fn begin_end(&self, code: u8) {
+        self.exit_code.store(code, Ordering::Relaxed);
+        self.signals.leave();
+    }
+
+    /// How the process ends if this is its last thread.
+    #[must_use]
+    pub fn exit_status(&self) -> ExitStatus {
+        ExitStatus::Exited(self.exit_code.load(Ordering::Relaxed))
+    }
 }
 
 /// The thread on whose behalf this core works now, if it works for one.
@@ -183,5 +215,11 @@ pub fn current() -> Option<Arc<Thread>> {
 impl Member for Thread {
     fn place(&self) -> &AtomicUsize {
         &self.place
+    }
+}
+
+impl fmt::Debug for Thread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "thread {} ({})", self.tid(), self.name().as_bytes().escape_ascii())
     }
 }

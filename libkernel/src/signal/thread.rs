@@ -232,7 +232,7 @@ impl ThreadSignals {
     }
 
     /// Makes this thread leave at its next look.
-    pub(super) fn leave(&self) {
+    pub fn leave(&self) {
         self.leaving.store(true, Ordering::SeqCst);
         self.notify();
     }
