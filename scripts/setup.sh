@@ -92,7 +92,7 @@ just_tool() {
     have just || fail "just could not be installed; pip said: $(tail -n 1 "$cache/pip.log")"
 }
 
-# --- Rust by rustup: targets and components only, never a toolchain
+# --- Rust by rustup: targets and components of its default toolchain, never a toolchain
 rustup_command() {
     command -v rustup || { [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/rustup" ] && echo "${CARGO_HOME:-$HOME/.cargo}/bin/rustup"; }
 }
@@ -100,22 +100,22 @@ rustup_command() {
 rust_by_rustup() {
     local rustup version have_targets have_components name wanted=()
     rustup=$(rustup_command) || return 1
-    version=$("$rustup" run stable rustc --version 2>/dev/null | awk '{ print $2 }')
+    version=$("${rustup%/*}/rustc" --version 2>/dev/null | awk '{ print $2 }')
     printf '%s\n' "$rust_minimum" "${version:-0}" | sort -VC || {
-        say "rustup has no stable toolchain of $rust_minimum or later"
+        say "rustup's default toolchain is ${version:-missing}, not $rust_minimum or later"
         return 1
     }
-    have_targets=$("$rustup" target list --toolchain stable --installed)
-    have_components=$("$rustup" component list --toolchain stable --installed)
+    have_targets=$("$rustup" target list --installed)
+    have_components=$("$rustup" component list --installed)
     for name in $kernel_target aarch64-unknown-linux-musl; do
         grep -qx "$name" <<<"$have_targets" && continue
         say "adding rustup target $name"
-        timeout 300 "$rustup" target add --toolchain stable "$name" >"$cache/rustup.log" 2>&1 || return 1
+        timeout 120 "$rustup" target add "$name" >"$cache/rustup.log" 2>&1 || return 1
     done
     for name in llvm-tools rustfmt clippy; do
         grep -q "^$name" <<<"$have_components" && continue
         say "adding rustup component $name"
-        timeout 300 "$rustup" component add --toolchain stable "$name" >"$cache/rustup.log" 2>&1 || return 1
+        timeout 120 "$rustup" component add "$name" >"$cache/rustup.log" 2>&1 || return 1
     done
 }
 
@@ -162,14 +162,32 @@ build_std() {
     local target=$1 crates=$2 sysroot=$3 work features
     work=$(mktemp -d)
     mkdir -p "$work/src"
-    printf '[package]\nname = "empty"\nversion = "0.0.0"\nedition = "2021"\n\n[profile.release]\npanic = "abort"\n' >"$work/Cargo.toml"
+    mkdir -p "$work/.cargo"
+    cat >"$work/Cargo.toml" <<'END'
+[package]
+name = "empty"
+version = "0.0.0"
+edition = "2021"
+
+[profile.release]
+panic = "abort"
+END
+    # What the standard library depends on lies beside its sources.
+    cat >"$work/.cargo/config.toml" <<END
+[source.crates-io]
+replace-with = "vendored"
+[source.vendored]
+directory = "$(echo /usr/src/rustc-*/library/vendor)"
+END
     printf '#![no_std]\n' >"$work/src/lib.rs"
     features=compiler-builtins-mem
     [ "$crates" != std,panic_abort ] || features=
     (
         cd "$work"
         export RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
-        unset CARGO_TARGET_DIR RUSTFLAGS
+        # Bitcode is what link-time optimisation works on.
+        export RUSTFLAGS="-C embed-bitcode=yes"
+        unset CARGO_TARGET_DIR
         /usr/bin/cargo build -q --release -Zbuild-std="$crates" -Zbuild-std-features="$features" --target "$target"
     ) >"$cache/build-std.log" 2>&1 || {
         tail -n 15 "$cache/build-std.log" >&2
