@@ -24,6 +24,7 @@ pub mod message;
 pub mod poll;
 pub mod process;
 pub mod signal;
+pub mod sched;
 pub mod sync;
 pub mod task;
 pub mod time;

@@ -5,6 +5,8 @@
 
 use core::sync::atomic::{AtomicBool, AtomicI8, AtomicU8, AtomicU64, Ordering};
 
+use crate::sched::Request;
+
 /// A set of cores, one bit each; as many as [`MAX_CORES`](crate::machine::MAX_CORES) fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AffinityMask(pub u64);
@@ -145,6 +147,11 @@ impl Parameters {
     /// Sets the cores it may run on; the caller sees to it that the set is not empty.
     pub fn set_affinity(&self, mask: AffinityMask) {
         self.affinity.store(mask.0, Ordering::Relaxed);
+    }
+
+    /// What the run queue needs of all this.
+    pub fn request(&self) -> Request {
+        Request { policy: self.policy(), priority: self.realtime_priority(), nice: self.nice(), slice: self.slice() }
     }
 
     /// Takes over the parameters of a parent, as `fork` does (`sched(7)`, reset-on-fork).

@@ -8,6 +8,7 @@ use core::ptr::NonNull;
 
 use super::Task;
 use super::task::Scheduling;
+use crate::sched::{Entity, Request, Schedulable};
 
 /// The one owner of a task's scheduling state: its entity and its links. It derefs to them.
 ///
@@ -56,6 +57,23 @@ impl Runnable {
     pub unsafe fn from_raw(pointer: NonNull<Task>) -> Self {
         // SAFETY: the caller's contract.
         Self(unsafe { Arc::from_raw(pointer.as_ptr()) })
+    }
+}
+
+impl Schedulable for Runnable {
+    #[inline]
+    fn entity(&self) -> &Entity<Self> {
+        &self.deref().entity
+    }
+
+    #[inline]
+    fn entity_mut(&mut self) -> &mut Entity<Self> {
+        &mut self.deref_mut().entity
+    }
+
+    #[inline]
+    fn request(&self) -> Request {
+        self.0.parameters().request()
     }
 }
 

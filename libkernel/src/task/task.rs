@@ -16,6 +16,7 @@ use super::state::{Activity, TaskState};
 use crate::sync::SetOnce;
 use super::{Accounting, Parameters, Runnable, WaitLocation, current, ready, waker};
 use crate::message;
+use crate::sched::Entity;
 
 /// A number that no other task ever has; it breaks ties between equal deadlines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,8 +66,10 @@ pub struct Task {
 }
 
 /// What only the holder of a task's [`Runnable`] reaches.
-#[derive(Default)]
+#[derive(Debug)]
 pub struct Scheduling {
+    /// The run queue's part.
+    pub entity: Entity<Runnable>,
     /// Links the task into an inbox while it travels.
     pub(crate) node: message::Node<message::Kind>,
 }
@@ -91,7 +94,7 @@ impl Task {
             interrupt: AtomicBool::new(false),
             id,
             future: UnsafeCell::new(Some(future)),
-            scheduling: UnsafeCell::new(Scheduling::default()),
+            scheduling: UnsafeCell::new(Scheduling { entity: Entity::new(id.get()), node: message::Node::new() }),
             parameters: Parameters::default(),
             accounting: Accounting::default(),
             waiting: WaitLocation::default(),

@@ -1,0 +1,189 @@
+//! The real-time class: `SCHED_FIFO` and `SCHED_RR` (`sched(7)`).
+//!
+//! The highest static priority runs; within a priority the one that came first. A `SCHED_RR` task goes to the end of its priority
+//! after a turn of 100 ms. So that a runaway cannot lock the machine, the class gets at most 950 ms of each second
+//! while anything else wants to run.
+
+use super::entity::Schedulable;
+use super::{Arrival, Preemption};
+use crate::task::Policy;
+use crate::tree::{Element, Tree};
+
+/// A turn of `SCHED_RR`, in nanoseconds (`sched_rr_get_interval(2)`).
+pub const TURN: u64 = 100_000_000;
+/// The period over which the class is limited, in nanoseconds.
+const PERIOD: u64 = 1_000_000_000;
+/// What the class gets of a period.
+const BUDGET: u64 = 950_000_000;
+
+/// The real-time tasks of one core.
+#[derive(Debug)]
+pub struct RealtimeQueue<T> {
+    waiting: Tree<T>,
+    current: Option<T>,
+    charged: u64,
+    turns: u64,
+    period_start: u64,
+    used: u64,
+}
+
+impl<T: Schedulable> RealtimeQueue<T> {
+    /// An empty queue.
+    pub const fn new() -> Self {
+        Self { waiting: Tree::new(), current: None, charged: 0, turns: 0, period_start: 0, used: 0 }
+    }
+
+    /// The running task.
+    pub fn current(&self) -> Option<&T> {
+        self.current.as_ref()
+    }
+
+    /// The waiting tasks.
+    pub fn waiting(&self) -> &Tree<T> {
+        &self.waiting
+    }
+
+    /// The number of tasks, the running one included.
+    pub fn len(&self) -> usize {
+        self.waiting.len() + usize::from(self.current.is_some())
+    }
+
+    /// Whether there is no task.
+    pub fn is_empty(&self) -> bool {
+        self.current.is_none() && self.waiting.is_empty()
+    }
+
+    /// Whether the class has used up what it gets of this second.
+    pub fn is_throttled(&self) -> bool {
+        self.used >= BUDGET
+    }
+
+    /// Adds a task behind those of its priority; one that only moved keeps its turn.
+    pub fn enqueue(&mut self, mut task: T, arrival: Arrival, now: u64) -> Preemption {
+        self.charge(now);
+        let request = task.request();
+        let entity = task.entity_mut();
+        entity.started = true;
+        entity.policy = request.policy;
+        entity.priority = request.priority;
+        if arrival != Arrival::Moved || entity.turn_left == 0 {
+            entity.turn_left = TURN;
+        }
+        self.turns += 1;
+        entity.turn = self.turns;
+        let higher = self.current.as_ref().is_none_or(|current| current.entity().priority < task.entity().priority);
+        self.waiting.insert(task);
+        Preemption::when(higher && !self.is_throttled())
+    }
+
+    /// Charges the running task and says whether it has to give way. `others` tells whether lower classes want to run.
+    pub fn update(&mut self, now: u64, others: bool) -> Preemption {
+        self.charge(now);
+        let Some(current) = &self.current else {
+            return Preemption::when(!self.waiting.is_empty() && !self.is_throttled());
+        };
+        let turn_over = self.rival_of_equal_priority() && current.entity().turn_left == 0;
+        Preemption::when(turn_over || (others && self.is_throttled()))
+    }
+
+    fn rival_of_equal_priority(&self) -> bool {
+        match (&self.current, self.waiting.first()) {
+            (Some(current), Some(first)) => {
+                current.entity().policy == Policy::RoundRobin && first.entity().priority >= current.entity().priority
+            }
+            _ => false,
+        }
+    }
+
+    /// Chooses the task that runs from now on.
+    pub fn pick(&mut self, now: u64) -> Option<&T> {
+        self.charge(now);
+        if let Some(current) = &mut self.current {
+            let entity = current.entity_mut();
+            if entity.policy == Policy::RoundRobin && entity.turn_left == 0 {
+                self.turns += 1;
+                entity.turn = self.turns;
+                entity.turn_left = TURN;
+            }
+        }
+        let replace = match (&self.current, self.waiting.first()) {
+            (Some(current), Some(first)) => T::before(&first.key(), &current.key()),
+            (None, Some(_)) => true,
+            (_, None) => false,
+        };
+        if replace && let Some(next) = self.waiting.pop_first() {
+            self.put_back();
+            self.current = Some(next);
+            self.charged = now;
+        }
+        self.current.as_ref()
+    }
+
+    /// Makes the running task wait: it stays first of its priority.
+    pub fn put_back(&mut self) {
+        if let Some(task) = self.current.take() {
+            self.waiting.insert(task);
+        }
+    }
+
+    /// Takes the running task away.
+    pub fn remove_current(&mut self, now: u64) -> Option<T> {
+        self.charge(now);
+        self.current.take()
+    }
+
+    /// Takes away the first waiting task that `which` selects. O(n) to find it.
+    pub fn remove_waiting(&mut self, which: impl Fn(&T) -> bool) -> Option<T> {
+        let mut key = None;
+        self.waiting.for_each(|task| {
+            if key.is_none() && which(task) {
+                key = Some(task.key());
+            }
+        });
+        self.waiting.remove(&key?)
+    }
+
+    /// The running task goes behind the others of its priority.
+    pub fn yield_current(&mut self, now: u64) {
+        self.charge(now);
+        if let Some(current) = &mut self.current {
+            self.turns += 1;
+            current.entity_mut().turn = self.turns;
+        }
+    }
+
+    /// When to call [`update`](RealtimeQueue::update) next. `others` tells whether lower classes want to run.
+    pub fn slice_end(&self, others: bool) -> Option<u64> {
+        let Some(current) = &self.current else {
+            return (self.is_throttled() && !self.waiting.is_empty()).then(|| self.period_start.saturating_add(PERIOD));
+        };
+        let turn = self.rival_of_equal_priority().then(|| current.entity().turn_left);
+        let budget = others.then(|| BUDGET.saturating_sub(self.used));
+        let left = turn.into_iter().chain(budget).min()?;
+        Some(self.charged.saturating_add(left))
+    }
+
+    fn charge(&mut self, now: u64) {
+        if now.wrapping_sub(self.period_start) as i64 >= PERIOD as i64 {
+            self.period_start = now;
+            self.used = 0;
+        }
+        let Some(current) = &mut self.current else { return };
+        let used = now.wrapping_sub(self.charged) as i64;
+        if used <= 0 {
+            return;
+        }
+        let used = used as u64;
+        self.charged = now;
+        self.used = self.used.saturating_add(used);
+        let entity = current.entity_mut();
+        entity.runtime = entity.runtime.wrapping_add(used);
+        entity.turn_left = entity.turn_left.saturating_sub(used);
+    }
+}
+
+impl<T: Schedulable> Default for RealtimeQueue<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}

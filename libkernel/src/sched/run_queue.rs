@@ -1,0 +1,204 @@
+//! All classes of one core together.
+
+use super::entity::Schedulable;
+use super::fair::FairQueue;
+use super::realtime::RealtimeQueue;
+use super::{Arrival, Departure, Preemption};
+
+/// The default slice on one core, in nanoseconds; it grows with the number of cores.
+const BASE_SLICE: u64 = 700_000;
+
+/// Which class the running task belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Nothing runs.
+    Idle,
+    /// `SCHED_OTHER`, `SCHED_BATCH`, `SCHED_IDLE`.
+    Fair,
+    /// `SCHED_FIFO`, `SCHED_RR`.
+    Realtime,
+}
+
+/// The runnable tasks of one core.
+///
+/// # Invariants
+/// Only the queue of the class `running` has a current task.
+#[derive(Debug)]
+pub struct RunQueue<T> {
+    realtime: RealtimeQueue<T>,
+    fair: FairQueue<T>,
+    running: Class,
+}
+
+impl<T: Schedulable> RunQueue<T> {
+    /// The empty queue of a core.
+    pub const fn new(core: u32) -> Self {
+        Self { realtime: RealtimeQueue::new(), fair: FairQueue::new(core, BASE_SLICE), running: Class::Idle }
+    }
+
+    /// Sets the default slice for a machine of `cores` cores: 0.7 ms, and as much again for each doubling up to 8.
+    pub fn set_core_count(&mut self, cores: usize) {
+        self.fair.set_base_slice(Self::base_slice(cores));
+    }
+
+    /// The default slice on a machine of `cores` cores, in nanoseconds.
+    pub fn base_slice(cores: usize) -> u64 {
+        BASE_SLICE * u64::from(1 + cores.clamp(1, 8).ilog2())
+    }
+
+    /// The running task.
+    #[inline]
+    pub fn current(&self) -> Option<&T> {
+        match self.running {
+            Class::Idle => None,
+            Class::Fair => self.fair.current(),
+            Class::Realtime => self.realtime.current(),
+        }
+    }
+
+    /// The class of the running task.
+    pub fn class(&self) -> Class {
+        self.running
+    }
+
+    /// The number of tasks, the running one included.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.realtime.len() + self.fair.len()
+    }
+
+    /// Whether there is no task.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.realtime.is_empty() && self.fair.is_empty()
+    }
+
+    /// Whether a task waits for the running one.
+    #[inline]
+    pub fn has_waiting(&self) -> bool {
+        !self.realtime.waiting().is_empty() || !self.fair.waiting().is_empty()
+    }
+
+    /// The weight of the fair tasks, and of a nice-0 task for each real-time one.
+    pub fn load(&self) -> u64 {
+        self.fair.load() + 1024 * self.realtime.len() as u64
+    }
+
+    /// The fair class.
+    pub fn fair(&self) -> &FairQueue<T> {
+        &self.fair
+    }
+
+    /// The real-time class.
+    pub fn realtime(&self) -> &RealtimeQueue<T> {
+        &self.realtime
+    }
+
+    /// Adds a task that became runnable at `now` (nanoseconds of a clock that all queues share).
+    pub fn enqueue(&mut self, task: T, arrival: Arrival, now: u64) -> Preemption {
+        if task.request().policy.is_realtime() {
+            let decision = self.realtime.enqueue(task, arrival, now);
+            return if self.running == Class::Realtime { decision } else { self.decide(now) };
+        }
+        let decision = self.fair.enqueue(task, arrival, now);
+        match self.running {
+            Class::Realtime => self.realtime.update(now, true),
+            Class::Fair | Class::Idle => decision,
+        }
+    }
+
+    /// Charges the running task for the time up to `now`, and says whether it should give way.
+    pub fn update(&mut self, now: u64) -> Preemption {
+        self.decide(now)
+    }
+
+    fn decide(&mut self, now: u64) -> Preemption {
+        let others = !self.fair.is_empty();
+        match self.running {
+            Class::Realtime => self.realtime.update(now, others),
+            Class::Fair | Class::Idle => self.realtime.update(now, others).or(self.fair.update(now)),
+        }
+    }
+
+    /// Chooses the task that runs from `now` on; the one that ran before is among the candidates.
+    pub fn pick(&mut self, now: u64) -> Option<&T> {
+        // Charges the class, so that its budget is up to date.
+        let _ = self.decide(now);
+        let realtime = !self.realtime.is_empty() && (!self.realtime.is_throttled() || self.fair.is_empty());
+        if realtime {
+            self.fair.put_back();
+            self.running = Class::Realtime;
+            self.realtime.pick(now)
+        } else if !self.fair.is_empty() {
+            self.realtime.put_back();
+            self.running = Class::Fair;
+            self.fair.pick(now)
+        } else {
+            self.running = Class::Idle;
+            None
+        }
+    }
+
+    /// Takes the running task away; nothing runs until the next pick.
+    pub fn remove_current(&mut self, departure: Departure, now: u64) -> Option<T> {
+        let task = match self.running {
+            Class::Idle => None,
+            Class::Fair => self.fair.remove_current(departure, now),
+            Class::Realtime => self.realtime.remove_current(now),
+        };
+        self.running = Class::Idle;
+        task
+    }
+
+    /// Takes away a waiting task that `which` selects, to move it. O(n).
+    pub fn remove_waiting(&mut self, which: impl Fn(&T) -> bool, now: u64) -> Option<T> {
+        self.realtime.remove_waiting(&which).or_else(|| self.fair.remove_waiting(&which, now))
+    }
+
+    /// Takes away a waiting task that another core may have: the real-time one that would run first, else the fair one that would
+    /// run last, among those that `allowed` selects. O(n).
+    pub fn give(&mut self, allowed: impl Fn(&T) -> bool, now: u64) -> Option<T> {
+        self.realtime.remove_waiting(&allowed).or_else(|| self.fair.give(&allowed, now))
+    }
+
+    /// The running task lets others go first (`sched_yield(2)`); choose again afterwards.
+    pub fn yield_current(&mut self, now: u64) {
+        match self.running {
+            Class::Idle => {}
+            Class::Fair => self.fair.yield_current(now),
+            Class::Realtime => self.realtime.yield_current(now),
+        }
+    }
+
+    /// Brings a task of this queue up to date with what it requests since `sched_setattr(2)` or `setpriority(2)`; O(n). A task that is
+    /// not here follows when it is queued.
+    pub fn refresh(&mut self, which: impl Fn(&T) -> bool, now: u64) -> Preemption {
+        if let Some(current) = self.current().filter(|current| which(current)) {
+            let stays_fair = self.running == Class::Fair && !current.request().policy.is_realtime();
+            if stays_fair {
+                self.fair.refresh_current(now);
+            } else if let Some(task) = self.remove_current(Departure::Move, now) {
+                let _ = self.enqueue(task, Arrival::Moved, now);
+            }
+            return Preemption::Reschedule;
+        }
+        match self.remove_waiting(which, now) {
+            Some(task) => self.enqueue(task, Arrival::Moved, now),
+            None => Preemption::Continue,
+        }
+    }
+
+    /// When [`update`](RunQueue::update) has to be called next; `None`: only after the next event.
+    #[inline]
+    pub fn slice_end(&self) -> Option<u64> {
+        let others = !self.fair.is_empty();
+        match self.running {
+            Class::Realtime => self.realtime.slice_end(others),
+            Class::Idle => self.realtime.slice_end(others),
+            Class::Fair => match (self.fair.slice_end(), self.realtime.slice_end(others)) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            },
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Tests of the run queue: against a naive model, against the bounds of the theory, and one for each known pitfall.
+
+mod differential;
+mod model;
+
+use super::*;
+use crate::task::Policy;
+use crate::tree::Element;
+use std::cell::Cell;
+use std::rc::Rc;
+
+/// A task of the tests.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub request: Rc<Cell<Request>>,
+    entity: Entity<Box<Job>>,
+}
+
+pub(super) type Handle = Box<Job>;
+
+impl Schedulable for Handle {
+    fn entity(&self) -> &Entity<Self> {
+        &self.entity
+    }
+    fn entity_mut(&mut self) -> &mut Entity<Self> {
+        &mut self.entity
+    }
+    fn request(&self) -> Request {
+        self.request.get()
+    }
+}
+
+pub(super) fn job(id: u64, request: Request) -> Handle {
+    Box::new(Job { request: Rc::new(Cell::new(request)), entity: Entity::new(id) })
+}
+
+pub(super) fn nice(nice: i8) -> Request {
+    Request { nice, ..Request::NORMAL }
+}
+
+pub(super) fn with_slice(nice: i8, slice: u64) -> Request {
+    Request { nice, slice: Some(slice), ..Request::NORMAL }
+}
+
+pub(super) const MS: u64 = 1_000_000;
+pub(super) const BASE: u64 = 3 * MS;
+
+impl FairQueue<Handle> {
+    /// O3: every structural invariant, recomputed from scratch.
+    pub(super) fn check(&self) {
+        self.waiting().check(|task| {
+            let entity = task.entity();
+            let children = || entity.links.left().into_iter().chain(entity.links.right()).map(|child| child.entity());
+            let v = children().fold(entity.vruntime, |v, child| average::earlier(v, child.min_vruntime));
+            let min = children().fold(entity.slice, |slice, child| slice.min(child.min_slice));
+            let max = children().fold(entity.slice, |slice, child| slice.max(child.max_slice));
+            (v, min, max) == (entity.min_vruntime, entity.min_slice, entity.max_slice)
+        });
+        let mut sums = Average::new(0);
+        self.waiting().for_each(|task| sums.add(task.entity().share()));
+        let mut stored = self.average().clone();
+        assert_eq!(stored.weight(), sums.weight());
+        assert_eq!(stored.advance(None).wrapping_sub(sums.advance(None)) as i64 * i64::from(sums.weight() > 0), 0);
+    }
+
+    /// Identifier, virtual runtime and deadline of every task, the running one first, then in order of deadlines.
+    pub(super) fn contents(&self) -> Vec<(u64, u64, u64)> {
+        let mut all = Vec::new();
+        let mut note = |task: &Handle| all.push((task.entity().id, task.entity().vruntime, task.entity().deadline));
+        self.current().into_iter().for_each(&mut note);
+        self.waiting().for_each(note);
+        all
+    }
+}
