@@ -1,22 +1,33 @@
 //! Memory: page frames, the kernel heap, page tables and the address spaces of programs.
 //!
 //! From the bottom up: [`frame`] and [`buddy`] keep track of RAM; [`frames`] hands out page frames through per-core
-//! caches; [`Page`] is a counted reference to one; [`descriptor`] and [`kernel_map`] build the kernel's own tables.
+//! caches; [`Page`] is a counted reference to one; [`descriptor`] and [`kernel_map`] build the kernel's own tables;
+//! [`page_table`], [`gather`] and [`asid`] make and unmake a program's translations; [`AddressSpace`] puts them together with the
+//! program's mappings ([`vma`], [`vma_map`]).
 
 pub mod address;
 #[cfg(not(target_os = "none"))]
 pub mod arena;
+pub mod asid;
 pub mod buddy;
 pub mod descriptor;
 pub mod frame;
 pub mod frames;
+pub mod gather;
 pub mod heap;
 pub mod kernel_map;
 mod page;
+pub mod page_table;
+pub mod shared;
 mod source;
+pub mod space;
+pub mod vma;
+pub mod vma_map;
 
 pub use address::{PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, PhysAddr, USER_LIMIT, VirtAddr};
 pub use frames::Need;
 pub use heap::KernelHeap;
 pub use page::Page;
 pub use source::PageSource;
+pub use space::{Access, AddressSpace, FaultSignal, MapRequest, MemoryLimits, Placement};
+pub use vma::{Backing, MappingName, Protection, VmaFlags};
