@@ -5,6 +5,7 @@
 //! [`page_table`], [`gather`] and [`asid`] make and unmake a program's translations; [`AddressSpace`] puts them together with the
 //! program's mappings ([`vma`], [`vma_map`]).
 
+mod active;
 pub mod address;
 #[cfg(not(target_os = "none"))]
 pub mod arena;
@@ -18,16 +19,23 @@ pub mod heap;
 pub mod kernel_map;
 mod page;
 pub mod page_table;
+mod plain;
 pub mod shared;
 mod source;
 pub mod space;
+mod user;
+mod user_slice;
 pub mod vma;
 pub mod vma_map;
 
+pub use active::{activate, active, deactivate};
 pub use address::{PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, PhysAddr, USER_LIMIT, VirtAddr};
 pub use frames::Need;
 pub use heap::KernelHeap;
 pub use page::Page;
+pub use plain::Plain;
 pub use source::PageSource;
 pub use space::{Access, AddressSpace, FaultSignal, MapRequest, MemoryLimits, Placement};
+pub use user::UserPtr;
+pub use user_slice::UserSlice;
 pub use vma::{Backing, MappingName, Protection, VmaFlags};
