@@ -17,7 +17,7 @@ pub struct Share {
 ///
 /// # Invariants
 /// `weighted` is the sum of `weight * (vruntime - origin)`, `weight` the sum of the weights, both over exactly the tasks in the tree.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Average {
     origin: u64,
     weighted: i128,
@@ -48,6 +48,12 @@ impl Average {
     /// Sums over nothing, with virtual time at `origin`.
     pub const fn new(origin: u64) -> Self {
         Self { origin, weighted: 0, weight: 0 }
+    }
+
+    /// Sums over nothing, with the same origin.
+    #[cfg(test)]
+    pub fn emptied(&self) -> Self {
+        Self::new(self.origin)
     }
 
     /// The weight of the waiting tasks.

@@ -80,11 +80,8 @@ pub fn cancelled(timer: &Arc<Timer>) {
 /// What the timer interrupt does: wakes what is due at `now` and arms the timer for what comes next. Returns whether the slice of
 /// the running task has ended; it counts as not set then.
 pub fn expire(now: u64) -> bool {
-    loop {
-        match TIMER.with(|core| core.queue.pop_due(now)) {
-            Some(timer) => timer.wake(),
-            None => break,
-        }
+    while let Some(timer) = TIMER.with(|core| core.queue.pop_due(now)) {
+        timer.wake();
     }
     TIMER.with(|core| {
         let ended = core.slice_end.is_some_and(|end| end <= now);

@@ -136,7 +136,13 @@ fn run(events: &[Event], origin: u64, start: u64) -> Vec<Vec<(u64, u64, u64)>> {
             .collect();
         assert_eq!(queue.contents(), expected, "after {event:?}");
         assert_eq!(queue.virtual_time(), (model.v() as u64).wrapping_add(origin), "after {event:?}");
-        trace.push(queue.contents().into_iter().map(|(id, v, d)| (id, v - origin, d - origin)).collect());
+        trace.push(
+            queue
+                .contents()
+                .into_iter()
+                .map(|(id, v, d)| (id, v.wrapping_sub(origin), d.wrapping_sub(origin)))
+                .collect(),
+        );
     }
     trace
 }

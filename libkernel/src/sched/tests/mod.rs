@@ -5,7 +5,7 @@ mod model;
 
 use super::*;
 use crate::task::Policy;
-use crate::tree::Element;
+
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -56,11 +56,9 @@ impl FairQueue<Handle> {
             let max = children().fold(entity.slice, |slice, child| slice.max(child.max_slice));
             (v, min, max) == (entity.min_vruntime, entity.min_slice, entity.max_slice)
         });
-        let mut sums = Average::new(0);
+        let mut sums = self.average().emptied();
         self.waiting().for_each(|task| sums.add(task.entity().share()));
-        let mut stored = self.average().clone();
-        assert_eq!(stored.weight(), sums.weight());
-        assert_eq!(stored.advance(None).wrapping_sub(sums.advance(None)) as i64 * i64::from(sums.weight() > 0), 0);
+        assert_eq!(self.average(), &sums);
     }
 
     /// Identifier, virtual runtime and deadline of every task, the running one first, then in order of deadlines.
