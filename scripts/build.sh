@@ -23,5 +23,6 @@ initramfs/build.sh --usertest "$output/$USERTEST_TARGET/release/usertest"
 [ "$profile" != usertest ] || exit 0
 
 cargo build -p lichen --profile "$profile" --target "$KERNEL_TARGET"
+scripts/symbols.py "$output/$KERNEL_TARGET/$folder/lichen"
 "$OBJCOPY" -O binary "$output/$KERNEL_TARGET/$folder/lichen" target/Image
 echo "kernel: $top/target/Image, $(($(stat -c %s target/Image) / 1024)) KiB"

@@ -10,6 +10,7 @@ mod drivers;
 mod memory;
 mod panic;
 mod sched;
+mod symbols;
 mod syscall;
 mod task;
 
@@ -18,10 +19,12 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use arch::{psci, registers};
 use drivers::device_tree::Platform;
 use drivers::{core_online, gic, rtc, timer, uart};
+use libkernel::command_line::CommandLine;
 use libkernel::memory::PhysAddr;
-use libkernel::sync::SpinLock;
+use libkernel::sync::SetOnce;
 
-static PLATFORM: SpinLock<Option<&'static Platform>> = SpinLock::new(None);
+static PLATFORM: SetOnce<Platform> = SetOnce::new();
+static COMMAND_LINE: SetOnce<CommandLine> = SetOnce::new();
 static ONLINE: AtomicUsize = AtomicUsize::new(1);
 
 /// What the device tree said.
@@ -30,7 +33,21 @@ static ONLINE: AtomicUsize = AtomicUsize::new(1);
 /// Before the boot core has read it.
 pub fn platform() -> &'static Platform {
     #[expect(clippy::expect_used, reason = "the boot reads it before anything else")]
-    PLATFORM.lock().expect("the device tree has been read")
+    PLATFORM.get().expect("the device tree has been read")
+}
+
+/// What the kernel command line asks for.
+///
+/// # Panics
+/// Before the boot core has read it.
+pub fn command_line() -> &'static CommandLine {
+    #[expect(clippy::expect_used, reason = "the boot reads it before anything else")]
+    COMMAND_LINE.get().expect("the command line has been read")
+}
+
+/// `panic=` of the command line; 0 before it was read.
+pub fn panic_seconds() -> i32 {
+    COMMAND_LINE.get().and_then(|line| line.panic_seconds).unwrap_or(0)
 }
 
 /// How many cores run; their numbers are below it.
@@ -47,18 +64,18 @@ extern "C" fn kernel_main(tree: u64, load_address: u64) -> ! {
 
     let Some(platform) = Platform::read(PhysAddr(tree), registers::affinity()) else { psci::power_off() };
     psci::init(platform.psci_method.unwrap_or("hvc"));
-    let platform: &'static Platform = alloc::boxed::Box::leak(alloc::boxed::Box::new(platform));
-    *PLATFORM.lock() = Some(platform);
+    let _ = COMMAND_LINE.set(CommandLine::parse(platform.command_line));
+    let _ = PLATFORM.set(platform);
+    let platform = crate::platform();
 
-    if memory::kernel_space::init(platform, load_address).is_err() || memory::boot::start_frames(platform).is_err() {
-        let _ = uart::init(platform);
-        console_log::init(log::LevelFilter::Info);
-        panic::give_up(format_args!("too little memory"));
-    }
+    let memory = memory::kernel_space::init(platform, load_address).and_then(|()| memory::boot::start_frames(platform));
     if uart::init(platform).is_err() {
         psci::power_off();
     }
-    console_log::init(log::LevelFilter::Info);
+    console_log::init(log_level(command_line()));
+    if memory.is_err() {
+        panic::give_up(format_args!("too little memory"));
+    }
     log::info!("Lichen {} on {} cores", env!("CARGO_PKG_VERSION"), platform.core_count);
 
     if let Err(error) = gic::init(platform) {
@@ -79,9 +96,25 @@ extern "C" fn kernel_main(tree: u64, load_address: u64) -> ! {
     task::run()
 }
 
+/// Which messages reach the console: warnings and worse if it shall be quiet, else information too; `loglevel=` says more exactly
+/// (syslog(2): a message is shown if its level is smaller).
+fn log_level(command_line: &CommandLine) -> log::LevelFilter {
+    match command_line.log_level.unwrap_or(if command_line.quiet { 5 } else { 7 }) {
+        0..=3 => log::LevelFilter::Off,
+        4 => log::LevelFilter::Error,
+        5 | 6 => log::LevelFilter::Warn,
+        7 => log::LevelFilter::Info,
+        _ => log::LevelFilter::Debug,
+    }
+}
+
 /// Starts the other cores, one after the other; one that does not come up is left out.
 fn start_cores(platform: &Platform) {
-    for core in 1..platform.core_count {
+    let wanted = platform.core_count.min(command_line().max_cores.unwrap_or(usize::MAX).max(1));
+    if platform.cores_left_out > 0 {
+        log::warn!("{} cores more than Lichen can use are left out", platform.cores_left_out);
+    }
+    for core in 1..wanted {
         let Some(affinity) = platform.cores.get(core) else { break };
         if let Err(error) = arch::smp::start_core(core, *affinity) {
             log::warn!("core {core} could not be started: {error}");

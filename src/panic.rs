@@ -4,9 +4,12 @@ use core::fmt::Write;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::arch::{core_local, psci, registers};
+use libkernel::machine::MAX_CORES;
+
+use crate::arch::{backtrace, core_local, psci, registers};
 use crate::console_log::Line;
 use crate::drivers::{gic, interrupts, timer, uart};
+use crate::symbols;
 
 const NOBODY: usize = usize::MAX;
 /// The core that panics.
@@ -16,9 +19,15 @@ static STOPPED: AtomicUsize = AtomicUsize::new(0);
 /// Nanoseconds that the other cores get to stop.
 const PATIENCE: u64 = 100_000_000;
 
+/// Where each stopped core was: its frame pointer in the interrupt that stopped it.
+static FRAMES: [AtomicUsize; MAX_CORES] = [const { AtomicUsize::new(0) }; MAX_CORES];
+
 /// Installs the interrupt that stops a core.
 pub fn init() {
     interrupts::register_sgi(interrupts::SGI_STOP, "stop", || {
+        if let Some(frame) = FRAMES.get(core_local::this().id()) {
+            frame.store(registers::frame_pointer(), Ordering::Relaxed);
+        }
         STOPPED.fetch_add(1, Ordering::Release);
         psci::halt()
     });
@@ -52,17 +61,42 @@ fn panic(info: &PanicInfo<'_>) -> ! {
         psci::halt();
     }
     stop_others();
+    print(format_args!("\nKERNEL PANIC on core {me}: {}", info.message()));
+    if let Some(location) = info.location() {
+        print(format_args!("at {location}"));
+    }
+    print_backtrace(registers::frame_pointer());
+    for core in (0..crate::online_cores()).filter(|core| *core != me) {
+        match FRAMES.get(core).map(|frame| frame.load(Ordering::Relaxed)) {
+            Some(frame) if frame != 0 => {
+                print(format_args!("core {core} was in"));
+                print_backtrace(frame);
+            }
+            _ => print(format_args!("core {core} did not stop")),
+        }
+    }
+    match crate::panic_seconds() {
+        0 => psci::power_off(),
+        seconds => {
+            let until = timer::monotonic_ns() + u64::try_from(seconds).unwrap_or(0) * 1_000_000_000;
+            while timer::monotonic_ns() < until {
+                registers::relax();
+            }
+            psci::restart()
+        }
+    }
+}
+
+fn print(text: core::fmt::Arguments<'_>) {
     let mut line = Line::new();
-    let _ = write!(line, "\nKERNEL PANIC on core {me}: {}", info.message());
+    let _ = line.write_fmt(text);
     line.end();
     // SAFETY: the other cores were stopped.
     unsafe { uart::write_panicking(line.bytes()) };
-    if let Some(location) = info.location() {
-        let mut line = Line::new();
-        let _ = write!(line, "at {location}");
-        line.end();
-        // SAFETY: as above.
-        unsafe { uart::write_panicking(line.bytes()) };
+}
+
+fn print_backtrace(frame: usize) {
+    for address in backtrace::from(frame) {
+        print(format_args!("  {address:#x} {}", symbols::Symbol::of_return_address(address)));
     }
-    psci::power_off()
 }

@@ -14,6 +14,7 @@
 
 extern crate alloc;
 
+pub mod command_line;
 pub mod elf;
 pub mod errno;
 pub mod fs;

@@ -11,9 +11,10 @@
 
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use libkernel::machine::MAX_CORES;
 use libkernel::memory::descriptor::Attributes;
 use libkernel::memory::kernel_map::{self, FrameTables, TableMemory};
-use libkernel::memory::{PAGE_SIZE, Page, PhysAddr};
+use libkernel::memory::{PAGE_SIZE, Page, PhysAddr, frames};
 use libkernel::sync::SpinLock;
 use libkernel::{Errno, Result};
 
@@ -67,6 +68,19 @@ impl TableMemory for BootTables {
     fn pointer(&self, table: PhysAddr) -> *mut u64 {
         let virt = table.0.wrapping_sub(LOAD_ADDRESS.load(Ordering::Relaxed)).wrapping_add(IMAGE_BASE);
         core::ptr::with_exposed_provenance_mut(virt as usize)
+    }
+}
+
+/// Takes tables from the frame allocator, or from the pool until it runs; the linear map shows both.
+struct KernelTables;
+
+impl TableMemory for KernelTables {
+    fn allocate(&mut self) -> Option<PhysAddr> {
+        if frames::total() == 0 { BootTables.allocate() } else { FrameTables.allocate() }
+    }
+
+    fn pointer(&self, table: PhysAddr) -> *mut u64 {
+        libkernel::machine::phys_to_virt(table.0).cast()
     }
 }
 
@@ -141,7 +155,7 @@ pub fn map_device(virt: u64, phys: u64, length: u64) -> Result<()> {
     let _guard = MAP.lock();
     // SAFETY: the kernel's own tables, changed under the lock.
     unsafe {
-        kernel_map::map_range(&mut FrameTables, PhysAddr(root()), virt, PhysAddr(phys), length, Attributes::DEVICE)?
+        kernel_map::map_range(&mut KernelTables, PhysAddr(root()), virt, PhysAddr(phys), length, Attributes::DEVICE)?
     };
     tlb::publish();
     Ok(())
@@ -159,7 +173,7 @@ pub fn map_stack(index: usize) -> Result<u64> {
         // SAFETY: as in `map_device`; the frame is new.
         unsafe {
             kernel_map::map_range(
-                &mut FrameTables,
+                &mut KernelTables,
                 PhysAddr(root()),
                 bottom + offset,
                 frame,
@@ -170,4 +184,14 @@ pub fn map_stack(index: usize) -> Result<u64> {
     }
     tlb::publish();
     Ok(bottom + STACK_SIZE)
+}
+
+/// Whether the 16 bytes at `address` are on a mapped kernel stack.
+pub fn is_stack(address: u64) -> bool {
+    let boot_stack = (&raw const __boot_stack_guard as u64 + STACK_SIZE)..(&raw const __image_end as u64 - 15);
+    let in_window = (STACK_WINDOW..STACK_WINDOW + MAX_CORES as u64 * 2 * STACK_SIZE).contains(&address);
+    boot_stack.contains(&address)
+        || in_window
+            && address & STACK_SIZE != 0
+            && (address - STACK_WINDOW) / (2 * STACK_SIZE) < crate::online_cores() as u64
 }

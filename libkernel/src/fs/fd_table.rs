@@ -155,7 +155,12 @@ impl FdTable {
     ///
     /// # Errors
     /// As [`insert`](Self::insert).
-    pub fn insert_pair(&self, files: (Arc<OpenFile>, Arc<OpenFile>), close_on_exec: bool, limit: usize) -> Result<(Fd, Fd)> {
+    pub fn insert_pair(
+        &self,
+        files: (Arc<OpenFile>, Arc<OpenFile>),
+        close_on_exec: bool,
+        limit: usize,
+    ) -> Result<(Fd, Fd)> {
         let first = self.insert(files.0, close_on_exec, 0, limit)?;
         match self.insert(files.1, close_on_exec, 0, limit) {
             Ok(second) => Ok((first, second)),

@@ -13,7 +13,7 @@ use super::open_file::OpenFile;
 use super::open_flags::OpenFlags;
 use super::permission::{self, Access};
 use super::walk::{Last, LastLink, Walk};
-use super::{device, dentry::Dentry, fifo};
+use super::{dentry::Dentry, device, fifo};
 use crate::{Errno, Result};
 
 /// Opens what `path` names, from `base` or else the working directory; `mode` is for a file that is made.
@@ -22,7 +22,13 @@ use crate::{Errno, Result};
 ///
 /// # Errors
 /// Those of open(2).
-pub fn open(caller: &Caller<'_>, base: Option<&Path>, path: &[u8], flags: OpenFlags, mode: u32) -> Result<Arc<OpenFile>> {
+pub fn open(
+    caller: &Caller<'_>,
+    base: Option<&Path>,
+    path: &[u8],
+    flags: OpenFlags,
+    mode: u32,
+) -> Result<Arc<OpenFile>> {
     if flags.contains(OpenFlags::PATH) {
         let keep = OpenFlags::PATH | OpenFlags::DIRECTORY | OpenFlags::NO_FOLLOW | OpenFlags::CLOSE_ON_EXEC;
         return open_path(caller, base, path, flags & keep);
@@ -69,7 +75,8 @@ fn open_unnamed(
     let inode = directory.inode().create_unnamed(&new)?;
     let mut name = *b"#00000000";
     for (digit, shift) in name.iter_mut().skip(1).zip((0..8).rev()) {
-        *digit = b"0123456789abcdef".get((inode.attributes().ino() >> (shift * 4)) as usize & 15).copied().unwrap_or(b'0');
+        *digit =
+            b"0123456789abcdef".get((inode.attributes().ino() >> (shift * 4)) as usize & 15).copied().unwrap_or(b'0');
     }
     let path = Path { mount: directory.mount, dentry: Dentry::unnamed(inode, &name) };
     Ok(OpenFile::new(path, None, flags.difference(OpenFlags::UNNAMED | OpenFlags::DIRECTORY)))

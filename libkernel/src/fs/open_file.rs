@@ -291,7 +291,10 @@ impl OpenFile {
         }
         let mut offset = self.offset.lock();
         let parent = self.path.dentry.parent();
-        let dots = [(&b"."[..], inode.attributes().ino()), (b"..", parent.as_ref().unwrap_or(&self.path.dentry).inode().attributes().ino())];
+        let dots = [
+            (&b"."[..], inode.attributes().ino()),
+            (b"..", parent.as_ref().unwrap_or(&self.path.dentry).inode().attributes().ino()),
+        ];
         for (position, (name, ino)) in (1u64..).zip(dots) {
             if *offset < position {
                 if !emit(&DirectoryEntry { name, ino, kind: FileType::Directory, next: position }) {

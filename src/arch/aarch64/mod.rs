@@ -1,5 +1,6 @@
 //! AArch64: boot, exceptions, user entry, FP state, translation, caches, PSCI.
 
+pub mod backtrace;
 pub mod cache;
 pub mod context;
 pub mod core_local;

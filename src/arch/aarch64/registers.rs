@@ -90,3 +90,12 @@ pub fn zero_line_size() -> Option<usize> {
     unsafe { asm!("mrs {}, dczid_el0", out(reg) value, options(nomem, nostack, preserves_flags)) };
     (value & 0x10 == 0).then(|| 4usize << (value & 0xf))
 }
+
+/// The frame pointer of the function this is inlined into.
+#[inline(always)]
+pub fn frame_pointer() -> usize {
+    let value: usize;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, x29", out(reg) value, options(nomem, nostack, preserves_flags)) };
+    value
+}

@@ -166,14 +166,14 @@ kernel_interrupt:
     stp     x16, x17, [sp, #128]
     mrs     x0, elr_el1
     mrs     x1, spsr_el1
-    stp     x18, x0, [sp, #144]
-    str     x1, [sp, #160]
-    stp     x29, x30, [sp, #176]
+    stp     x18, x1, [sp, #144]
+    str     x30, [sp, #160]
+    stp     x29, x0, [sp, #176]     // a frame record of the interrupted code, for backtraces
     add     x29, sp, #176
     bl      kernel_interrupt_handler
-    ldp     x29, x30, [sp, #176]
-    ldr     x1, [sp, #160]
-    ldp     x18, x0, [sp, #144]
+    ldp     x29, x0, [sp, #176]
+    ldr     x30, [sp, #160]
+    ldp     x18, x1, [sp, #144]
     msr     elr_el1, x0
     msr     spsr_el1, x1
     ldp     x16, x17, [sp, #128]

@@ -374,4 +374,3 @@ fn read_initial(initial: &'static [u8], length: usize, sink: &mut dyn IoSink) ->
     let put = sink.put(initial);
     if put < initial.len() { put } else { put + sink.put_zeros(length - put) }
 }
-

@@ -25,7 +25,9 @@ use directory::Directory;
 use usage::Usage;
 
 use super::caller::Caller;
-use super::inode::{DirectoryEntry, FileSystem, Inode, Link, NewInode, RenameMode, Statistics, WritePosition, downcast};
+use super::inode::{
+    DirectoryEntry, FileSystem, Inode, Link, NewInode, RenameMode, Statistics, WritePosition, downcast,
+};
 use super::metadata::{Attributes, DeviceId, FileType, Metadata};
 use super::pipe::Pipe;
 use crate::io::{IoSink, IoSource};
@@ -87,7 +89,8 @@ impl Tmpfs {
         });
         // The root's inode: there is room for one.
         let _ = shared.usage.charge_inode();
-        let root = shared.inode(FileType::Directory, 0o755, 0, 0, DeviceId::default(), Node::Directory(SpinLock::default()));
+        let root =
+            shared.inode(FileType::Directory, 0o755, 0, 0, DeviceId::default(), Node::Directory(SpinLock::default()));
         Arc::new(Self { name, shared, root })
     }
 
@@ -173,12 +176,7 @@ impl TmpInode {
     }
 
     /// Makes a file in this directory.
-    fn add(
-        &self,
-        name: &[u8],
-        new: &NewInode,
-        node: impl FnOnce() -> Node,
-    ) -> Result<Arc<TmpInode>> {
+    fn add(&self, name: &[u8], new: &NewInode, node: impl FnOnce() -> Node) -> Result<Arc<TmpInode>> {
         let mut directory = self.directory()?.lock();
         directory.check_free(name)?;
         self.shared.usage.charge_inode()?;

@@ -4,12 +4,12 @@ use alloc::sync::Arc;
 
 use super::*;
 use crate::fs::inode::RenameMode;
+use crate::fs::namespace;
 use crate::fs::open::open;
 use crate::fs::open_file::{OpenFile, Whence};
 use crate::fs::open_flags::OpenFlags;
 use crate::fs::testing::{World, user};
 use crate::fs::walk::{LastLink, resolve};
-use crate::fs::namespace;
 use crate::io::{SliceSink, SliceSource};
 
 const CREATE: OpenFlags = OpenFlags::CREATE.union(OpenFlags::READ_WRITE);
