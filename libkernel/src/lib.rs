@@ -25,6 +25,7 @@ pub mod message;
 pub mod poll;
 pub mod process;
 pub mod signal;
+pub mod random;
 pub mod sched;
 pub mod sync;
 pub mod task;

@@ -109,6 +109,12 @@ impl Dentry {
         self.removed.load(Relaxed)
     }
 
+    /// Whether the entry is the only one for its file and stays, so that something can be mounted on it.
+    #[must_use]
+    pub fn can_be_covered(&self) -> bool {
+        self.caches || self.place.lock().parent.is_none()
+    }
+
     /// Whether something is mounted here, in whichever mount the entry is reached.
     #[must_use]
     #[inline]

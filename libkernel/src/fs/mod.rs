@@ -10,6 +10,7 @@
 pub mod caller;
 pub mod context;
 pub mod dentry;
+pub mod devfs;
 pub mod device;
 pub mod eventfd;
 pub mod fd_table;
@@ -18,6 +19,7 @@ pub mod file_object;
 pub mod initramfs;
 pub mod inode;
 pub mod locks;
+pub mod memory_devices;
 pub mod metadata;
 pub mod mount;
 pub mod name;

@@ -269,6 +269,9 @@ pub fn attach(mount: &Arc<Mount>, mut place: Path) -> Result<()> {
     if place.dentry.is_removed() {
         return Err(Errno::ENOENT);
     }
+    if !place.dentry.can_be_covered() {
+        return Err(Errno::EBUSY);
+    }
     let mut table = TABLE.lock();
     if table.contains_key(&place.key()) {
         return Err(Errno::EBUSY);

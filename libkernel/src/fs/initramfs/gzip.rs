@@ -119,7 +119,9 @@ impl GzipInput {
             self.ready = 0..result.bytes_written;
             match result.status {
                 Ok(MZStatus::StreamEnd) => self.ended = true,
-                Ok(_) if result.bytes_written == 0 && result.bytes_consumed == 0 => return Err("the gzip stream ends early"),
+                Ok(_) if result.bytes_written == 0 && result.bytes_consumed == 0 => {
+                    return Err("the gzip stream ends early");
+                }
                 Err(MZError::Buf) => return Err("the gzip stream ends early"),
                 Ok(_) => {}
                 Err(_) => return Err("the gzip stream is damaged"),

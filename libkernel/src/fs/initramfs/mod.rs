@@ -73,4 +73,3 @@ pub fn unpack(image: &'static [u8], caller: &Caller<'_>) -> Result<Unpacked, Arc
         }
     }
 }
-

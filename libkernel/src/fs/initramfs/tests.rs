@@ -25,7 +25,15 @@ impl Archive {
         let size = content.len();
         let header = format!(
             "070701{ino:08x}{mode:08x}{:08x}{:08x}{links:08x}{:08x}{size:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}",
-            0, 0, 1_700_000_000, 0, 0, 5, 1, name.len() + 1, 0
+            0,
+            0,
+            1_700_000_000,
+            0,
+            0,
+            5,
+            1,
+            name.len() + 1,
+            0
         );
         self.0.extend_from_slice(header.as_bytes());
         self.0.extend_from_slice(name.as_bytes());
@@ -102,7 +110,8 @@ fn an_archive_becomes_files() {
 
 #[test]
 fn archives_follow_one_another_plain_and_compressed_and_later_ones_win() {
-    let second = Archive::new().entry("bin/bash", 0o100_755, 1, 1, b"second").entry("big", 0o100_644, 2, 1, &[9; 200_000]).end();
+    let second =
+        Archive::new().entry("bin/bash", 0o100_755, 1, 1, b"second").entry("big", 0o100_644, 2, 1, &[9; 200_000]).end();
     let third = Archive::new().entry("third", 0o100_644, 1, 1, b"3").end();
     let mut image = small();
     image.resize(image.len() + 400, 0);

@@ -62,7 +62,8 @@ impl<'a> Unpacker<'a> {
     fn entry(&mut self, entry: &Entry, input: &mut dyn Input) -> Result<(), ArchiveError> {
         let offset = input.position();
         let size = entry.size as usize;
-        let kind = FileType::from_mode(entry.mode).ok_or(ArchiveError { offset, reason: "a file has an unknown type" })?;
+        let kind =
+            FileType::from_mode(entry.mode).ok_or(ArchiveError { offset, reason: "a file has an unknown type" })?;
         let content = input.borrow(size);
         let made = match (kind, content) {
             (FileType::Symlink, Some(target)) => self.symlink(entry, target),
@@ -106,10 +107,13 @@ impl<'a> Unpacker<'a> {
     /// directory that is there already.
     fn place<'e>(&self, entry: &'e Entry, kind: FileType) -> KernelResult<Option<(Path, &'e [u8])>> {
         let root = self.caller.context.root();
-        let Parent { directory, last } = Walk::new(self.caller).resolve_parent(Some(&root), strip_slashes(&entry.name))?;
+        let Parent { directory, last } =
+            Walk::new(self.caller).resolve_parent(Some(&root), strip_slashes(&entry.name))?;
         let Last::Name { name, .. } = last else { return Ok(None) };
         match directory.inode().lookup(name) {
-            Ok(found) if found.attributes().kind() == FileType::Directory && kind == FileType::Directory => return Ok(None),
+            Ok(found) if found.attributes().kind() == FileType::Directory && kind == FileType::Directory => {
+                return Ok(None);
+            }
             Ok(found) => {
                 let is_directory = found.attributes().kind() == FileType::Directory;
                 namespace::remove(self.caller, Some(&directory), name, is_directory)?;
@@ -136,7 +140,8 @@ impl<'a> Unpacker<'a> {
             None => {
                 let root = self.caller.context.root();
                 let name = strip_slashes(&entry.name);
-                let path = resolve(self.caller, Some(&root), if name.is_empty() { b"." } else { name }, LastLink::Keep)?;
+                let path =
+                    resolve(self.caller, Some(&root), if name.is_empty() { b"." } else { name }, LastLink::Keep)?;
                 path.inode().change_attributes(&AttributeChange {
                     permissions: Some(entry.mode & 0o7777),
                     uid: Some(entry.uid),
@@ -174,11 +179,7 @@ impl<'a> Unpacker<'a> {
     }
 
     /// Finds or makes the file of an entry; tells whether it has its content already.
-    fn regular_file(
-        &mut self,
-        entry: &Entry,
-        content: Option<&'static [u8]>,
-    ) -> KernelResult<(Arc<TmpInode>, bool)> {
+    fn regular_file(&mut self, entry: &Entry, content: Option<&'static [u8]>) -> KernelResult<(Arc<TmpInode>, bool)> {
         let root = self.caller.context.root();
         if entry.links > 1
             && let Some(first) = self.links.get(&entry.identity)
