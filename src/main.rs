@@ -13,6 +13,7 @@ mod sched;
 mod symbols;
 mod syscall;
 mod task;
+mod tty;
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -91,6 +92,9 @@ extern "C" fn kernel_main(tree: u64, load_address: u64) -> ! {
         libkernel::machine::set_realtime_offset_ns((seconds * 1_000_000_000).saturating_sub(timer::monotonic_ns()));
     }
     start_cores(platform);
+    if tty::init().is_err() {
+        panic::give_up(format_args!("too little memory"));
+    }
     uart::enable_interrupts(platform);
     registers::unmask_interrupts();
     task::run()

@@ -97,6 +97,18 @@ pub unsafe fn write_panicking(bytes: &[u8]) {
     }
 }
 
+/// How many bytes [`transmit`] would take now.
+pub fn room() -> usize {
+    RING - queued()
+}
+
+/// Throws away what has not been handed to the hardware.
+pub fn discard() {
+    if let Some(console) = CONSOLE.lock().as_mut() {
+        console.length = 0;
+    }
+}
+
 /// Bytes that wait to be sent.
 pub fn queued() -> usize {
     CONSOLE.lock().as_ref().map_or(0, |console| console.length)

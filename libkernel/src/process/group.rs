@@ -13,9 +13,10 @@ use super::tree::{Tree, TreeCell};
 use crate::Result;
 use crate::sync::{IrqSpinLock, SpinLock};
 use alloc::sync::Arc;
+use core::any::Any;
 
 /// The terminal that a session belongs to; terminals implement it.
-pub trait ControllingTerminal: Send + Sync {
+pub trait ControllingTerminal: Any + Send + Sync {
     /// The device number, encoded as in `stat(2)` and in field 7 of `/proc/PID/stat`.
     fn device(&self) -> u32;
     /// The foreground process group, if there is one.

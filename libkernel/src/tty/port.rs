@@ -21,6 +21,9 @@ pub trait Port: Send + Sync {
     /// Tells that bytes which the terminal had no room for may be tried again.
     fn input_room(&self) {}
 
+    /// Tells that the last open file of the terminal was closed.
+    fn closed(&self) {}
+
     /// Tells that output was stopped or restarted.
     fn flow_changed(&self, stopped: bool) {
         let _ = stopped;

@@ -14,7 +14,9 @@ use super::line::{Effects, KeySignal, LineDiscipline};
 use super::port::Port;
 use super::ring::ByteRing;
 use super::termios::{Termios, WindowSize};
+use crate::fs::Caller;
 use crate::io::{IoSink, IoSource};
+use crate::process::capability::Capability;
 use crate::process::{ProcessGroup, Session};
 use crate::signal::Signal;
 use crate::sync::{IrqSpinLock, WaitQueue};
@@ -105,19 +107,38 @@ impl Terminal {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Bytes were typed. Returns how many were taken; the rest has to be offered again after
-    /// [`Port::input_room`]. Any context.
-    pub fn receive(&self, bytes: &[u8]) -> usize {
-        let mut keys = Keys::default();
+    /// A file of the terminal is opened. `EBUSY` while somebody holds it exclusively.
+    pub(super) fn count_open(&self, caller: &Caller<'_>) -> Result<()> {
         let mut state = self.state.lock();
-        let taken = state.discipline(&*self.port, &mut keys, bytes);
-        self.finish(state, keys);
-        taken
+        if state.exclusive && !caller.credentials.has(Capability::SysAdmin) {
+            return Err(Errno::EBUSY);
+        }
+        state.opens += 1;
+        Ok(())
     }
 
-    /// Bytes were typed that cannot be offered again: what there is no room for waits in a backlog, and what that
-    /// cannot hold is lost. Any context.
-    pub fn receive_all(&self, bytes: &[u8]) {
+    /// A file of the terminal is closed. The last one takes `TIOCEXCL` with it.
+    pub(super) fn count_close(&self) {
+        let mut state = self.state.lock();
+        state.opens = state.opens.saturating_sub(1);
+        let last = state.opens == 0;
+        if last {
+            state.exclusive = false;
+        }
+        drop(state);
+        if last {
+            self.port.closed();
+        }
+    }
+
+    /// How many typed bytes would be taken without waiting in the backlog.
+    pub fn input_room(&self) -> usize {
+        let state = self.state.lock();
+        if state.backlog.is_empty() { state.line.room(&state.termios) } else { 0 }
+    }
+
+    /// Bytes were typed. What there is no room for waits in a backlog, and what that cannot hold is lost. Any context.
+    pub fn receive(&self, bytes: &[u8]) {
         let mut keys = Keys::default();
         let mut state = self.state.lock();
         let taken = if state.backlog.is_empty() { state.discipline(&*self.port, &mut keys, bytes) } else { 0 };
@@ -152,7 +173,7 @@ impl Terminal {
         }
     }
 
-    /// Reads what the mode allows. See [`super::file`] for job control and hang-ups.
+    /// Reads what the mode allows. See [`TerminalFile`](super::TerminalFile) for job control and hang-ups.
     ///
     /// # Errors
     /// `EAGAIN` when nothing can be read yet, `EFAULT`.
@@ -174,7 +195,7 @@ impl Terminal {
         result
     }
 
-    /// Writes, with output processing. See [`super::file`] for job control and hang-ups.
+    /// Writes, with output processing. See [`TerminalFile`](super::TerminalFile) for job control and hang-ups.
     ///
     /// # Errors
     /// `EAGAIN` when nothing can be written yet, `EFAULT`.

@@ -80,7 +80,7 @@ impl Desk {
 #[test]
 fn lines_go_in_and_come_out() {
     let desk = desk(1000);
-    desk.terminal.receive_all(b"echo\r");
+    desk.terminal.receive(b"echo\r");
     assert_eq!(desk.sent(), b"echo\r\n");
     assert_eq!(desk.terminal.readable_len(), 5);
     assert_eq!(desk.read(100).unwrap(), b"echo\n");
@@ -114,7 +114,7 @@ fn output_waits_for_the_port_and_nothing_is_lost_or_doubled() {
 #[test]
 fn echo_waits_too_and_goes_before_later_output() {
     let desk = desk(2);
-    desk.terminal.receive_all(b"abcd");
+    desk.terminal.receive(b"abcd");
     assert_eq!((desk.sent(), desk.write(b"x")), (b"ab".to_vec(), Err(Errno::EAGAIN)));
     desk.grow(100);
     assert_eq!(desk.write(b"x"), Ok(1));
@@ -124,11 +124,11 @@ fn echo_waits_too_and_goes_before_later_output() {
 #[test]
 fn the_stop_character_holds_output_and_the_start_character_lets_it_go() {
     let desk = desk(1000);
-    desk.terminal.receive_all(b"\x13");
+    desk.terminal.receive(b"\x13");
     assert_eq!(desk.write(b"x"), Err(Errno::EAGAIN));
-    desk.terminal.receive_all(b"hi");
+    desk.terminal.receive(b"hi");
     assert_eq!(desk.sent(), b"");
-    desk.terminal.receive_all(b"\x11");
+    desk.terminal.receive(b"\x11");
     assert_eq!((desk.write(b"x"), desk.sent()), (Ok(1), b"hix".to_vec()));
 }
 
@@ -147,7 +147,7 @@ fn what_there_is_no_room_for_waits_in_the_backlog() {
     let desk = desk(1 << 20);
     desk.raw(1, 0);
     let typed: Vec<u8> = (0..CAPACITY + 2000).map(|i| i as u8).collect();
-    desk.terminal.receive_all(&typed);
+    desk.terminal.receive(&typed);
     let mut got = Vec::new();
     while let Ok(bytes) = desk.read(700) {
         got.extend(bytes);
@@ -159,11 +159,11 @@ fn what_there_is_no_room_for_waits_in_the_backlog() {
 fn a_raw_read_waits_for_its_minimum_or_its_length() {
     let desk = desk(1000);
     desk.raw(3, 0);
-    desk.terminal.receive_all(b"ab");
+    desk.terminal.receive(b"ab");
     assert_eq!(desk.read(10), Err(Errno::EAGAIN));
     assert!(!desk.terminal.readiness().0);
     assert_eq!(desk.read(2).unwrap(), b"ab");
-    desk.terminal.receive_all(b"abcd");
+    desk.terminal.receive(b"abcd");
     assert_eq!(desk.read(10).unwrap(), b"abcd");
     desk.raw(0, 0);
     assert_eq!(desk.read(10).unwrap(), b"");
@@ -172,7 +172,7 @@ fn a_raw_read_waits_for_its_minimum_or_its_length() {
 #[test]
 fn changing_the_settings_can_make_a_half_line_readable() {
     let desk = desk(1000);
-    desk.terminal.receive_all(b"ab");
+    desk.terminal.receive(b"ab");
     assert!(!desk.terminal.readiness().0);
     desk.raw(1, 0);
     assert_eq!(desk.read(10).unwrap(), b"ab");
@@ -181,9 +181,9 @@ fn changing_the_settings_can_make_a_half_line_readable() {
 #[test]
 fn flushing() {
     let desk = desk(1000);
-    desk.terminal.receive_all(b"one\ntwo");
+    desk.terminal.receive(b"one\ntwo");
     desk.terminal.flush_input();
     assert_eq!(desk.terminal.readable_len(), 0);
-    desk.terminal.receive_all(b"x\n");
+    desk.terminal.receive(b"x\n");
     assert_eq!(desk.read(10).unwrap(), b"x\n");
 }
