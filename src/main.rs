@@ -82,10 +82,11 @@ extern "C" fn kernel_main(tree: u64, load_address: u64) -> ! {
     if let Err(error) = gic::init(platform) {
         panic::give_up(format_args!("no interrupt controller: {error}"));
     }
-    if let Err(error) = timer::init(platform, task::timer_due) {
+    if let Err(error) = timer::init(platform, sched::timer_due) {
         panic::give_up(format_args!("no timer: {error}"));
     }
     panic::init();
+    sched::init();
     task::init();
     core_online::run(0);
     if let Some(seconds) = rtc::seconds(platform) {

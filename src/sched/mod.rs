@@ -1,101 +1,187 @@
 //! The scheduler's shell: each core's run queue, which that core alone touches, and where a task that became ready goes.
+//!
+//! What runs next, and for how long, is `libkernel::sched`'s to decide. Here its decisions meet the core: its clock, its timer, its
+//! `need_resched` flag, the messages to other cores. All functions are about the calling core; they mask interrupts while they
+//! borrow the queue, and drop nothing meanwhile.
 
-use alloc::collections::VecDeque;
+mod placement;
+
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicUsize, Ordering};
 
-use libkernel::message::{self, Message};
+use libkernel::message::{self, Message, remote_call};
+use libkernel::sched::{Arrival, Departure, Preemption, RunQueue};
 use libkernel::task::{Decision, Runnable, Scheduler, Task};
 use libkernel::{machine, per_cpu, time};
 
 use crate::arch::core_local;
-
-struct Queue {
-    waiting: VecDeque<Runnable>,
-    current: Option<Runnable>,
-}
+use crate::drivers::core_online;
 
 per_cpu! {
-    static QUEUE: Queue = Queue { waiting: VecDeque::new(), current: None };
+    static QUEUE: RunQueue<Runnable> = RunQueue::new(0);
 }
-
-const SLICE: u64 = 2_800_000;
 
 struct Cores;
 
 libkernel::install_scheduler!(Cores);
 
 impl Scheduler for Cores {
+    #[inline]
     fn enqueue(runnable: Runnable) {
-        let target = place(&runnable);
-        if target == machine::core_id() {
-            enqueue_here(runnable);
-        } else {
-            message::send(target, Message::Placed(runnable));
-        }
+        let arrival = if runnable.entity.is_new() { Arrival::Born } else { Arrival::Woken };
+        place(runnable, arrival);
     }
 }
 
-/// Where a task goes: round robin at birth, afterwards where it ran last.
-fn place(runnable: &Runnable) -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let task = runnable.task();
-    let online = crate::online_cores();
-    let allowed = task.parameters().affinity();
-    let last = task.accounting().last_core();
-    if task.accounting().runs.get() > 0 && allowed.contains(last) {
-        return last;
-    }
-    let first = NEXT.fetch_add(1, Ordering::Relaxed);
-    (first..first + online).map(|core| core % online).find(|core| allowed.contains(*core)).unwrap_or(last)
-}
-
-fn enqueue_here(runnable: Runnable) {
-    QUEUE.with(|queue| {
-        queue.waiting.push_back(runnable);
-        if queue.current.is_some() {
-            time::set_slice_end(Some(machine::monotonic_ns() + SLICE));
-        }
+/// Gives each core its queue when it comes online.
+pub fn init() {
+    core_online::register("run queue", |core| {
+        QUEUE.with(|queue| {
+            *queue = RunQueue::new(core as u32);
+            queue.set_core_count(crate::platform().core_count);
+        });
     });
+}
+
+/// Queues a task on the core where it belongs.
+fn place(runnable: Runnable, arrival: Arrival) {
+    let target = placement::choose(runnable.task());
+    if target == machine::core_id() {
+        enqueue_here(runnable, arrival);
+    } else {
+        let message = match arrival {
+            Arrival::Moved => Message::Moved(runnable),
+            Arrival::Born | Arrival::Woken => Message::Placed(runnable),
+        };
+        message::send(target, message);
+    }
+}
+
+fn enqueue_here(runnable: Runnable, arrival: Arrival) {
+    QUEUE.with(|queue| {
+        runnable.task().accounting().set_last_core(machine::core_id());
+        let decision = queue.enqueue(runnable, arrival, machine::monotonic_ns());
+        honour(queue, decision);
+    });
+}
+
+/// Carries a decision out: the flag for the next scheduling point, the timer for the end of the slice.
+#[inline]
+fn honour(queue: &RunQueue<Runnable>, decision: Preemption) {
+    if decision == Preemption::Reschedule {
+        core_local::this().set_need_resched();
+    }
+    time::set_slice_end(queue.slice_end());
 }
 
 /// Takes in what other cores sent. Any context of this core.
 pub fn receive_messages() {
     while let Some(message) = message::receive() {
         match message {
-            Message::Placed(runnable) | Message::Moved(runnable) => enqueue_here(runnable),
+            Message::Placed(runnable) => {
+                let arrival = if runnable.entity.is_new() { Arrival::Born } else { Arrival::Woken };
+                enqueue_here(runnable, arrival);
+            }
+            Message::Moved(runnable) => enqueue_here(runnable, Arrival::Moved),
             Message::TimerCancelled(timer) => time::cancelled(&timer),
             Message::Call(call) => call.run(),
-            Message::Steal(_) | Message::StealAnswer(_) => {}
+            // No core asks for tasks yet.
+            Message::Steal(request) | Message::StealAnswer(request) => drop(request),
         }
+    }
+}
+
+/// The timer interrupt: wakes what is due, and ends the slice if it is over.
+pub fn timer_due() {
+    if time::expire(machine::monotonic_ns()) {
+        QUEUE.with(|queue| {
+            let decision = queue.update(machine::monotonic_ns());
+            honour(queue, decision);
+        });
     }
 }
 
 /// The task to poll next, if there is one; it is the core's current one until [`finish_turn`].
 pub fn next() -> Option<Arc<Task>> {
     core_local::this().take_need_resched();
-    QUEUE.with(|queue| {
-        let runnable = queue.waiting.pop_front()?;
-        let task = runnable.task().clone();
-        task.accounting().set_last_core(machine::core_id());
-        task.accounting().runs.add(1);
-        queue.current = Some(runnable);
-        time::set_slice_end((!queue.waiting.is_empty()).then(|| machine::monotonic_ns() + SLICE));
-        Some(task)
-    })
+    QUEUE
+        .with(|queue| {
+            let task = queue.pick(machine::monotonic_ns()).map(|runnable| runnable.task().clone());
+            time::set_slice_end(queue.slice_end());
+            task
+        })
+        .inspect(|task| task.accounting().runs.add(1))
 }
 
 /// Does what the poll of the current task decided.
-pub fn finish_turn(decision: Decision) {
-    let Some(runnable) = QUEUE.with(|queue| queue.current.take()) else { return };
+pub fn finish_turn(task: &Task, decision: Decision) {
     match decision {
-        Decision::Requeue => enqueue_here(runnable),
-        Decision::Sleep => runnable.park().into_iter().for_each(enqueue_here),
-        Decision::Finished => drop(runnable),
+        Decision::Requeue => {
+            task.accounting().involuntary_switches.add(1);
+            if !task.parameters().affinity().contains(machine::core_id())
+                && let Some(runnable) = remove_current(Departure::Move)
+            {
+                place(runnable, Arrival::Moved);
+            }
+        }
+        Decision::Sleep => {
+            task.accounting().voluntary_switches.add(1);
+            if let Some(runnable) = remove_current(Departure::Sleep)
+                && let Some(runnable) = runnable.park()
+            {
+                place(runnable, Arrival::Woken);
+            }
+        }
+        Decision::Finished => drop(remove_current(Departure::Exit)),
     }
 }
 
-/// Whether a task waits for this core.
+fn remove_current(departure: Departure) -> Option<Runnable> {
+    QUEUE.with(|queue| queue.remove_current(departure, machine::monotonic_ns()))
+}
+
+/// Whether this core has a task to run.
 pub fn has_work() -> bool {
-    QUEUE.with(|queue| !queue.waiting.is_empty())
+    QUEUE.with(|queue| !queue.is_empty())
+}
+
+/// The current task gives the rest of its request up (`sched_yield(2)`); it has to return to the executor then.
+pub fn yield_current() {
+    QUEUE.with(|queue| queue.yield_current(machine::monotonic_ns()));
+    core_local::this().set_need_resched();
+}
+
+/// Makes a change of a task's requested parameters (nice, policy, slice, affinity) take effect where it is queued or runs. May
+/// allocate; does not wait for the other core.
+pub fn parameters_changed(task: &Arc<Task>) {
+    let home = task.accounting().last_core();
+    if home == machine::core_id() {
+        refresh(task);
+    } else if home < crate::online_cores() {
+        let task = task.clone();
+        let (message, _answer) = remote_call(move || refresh(&task));
+        message::send(home, message);
+    }
+}
+
+/// A task that has left this core meanwhile needs nothing: parameters are read whenever a task is queued.
+fn refresh(task: &Arc<Task>) {
+    let now = machine::monotonic_ns();
+    let is_it = |runnable: &Runnable| Arc::ptr_eq(runnable.task(), task);
+    if task.parameters().affinity().contains(machine::core_id()) {
+        QUEUE.with(|queue| {
+            let decision = queue.refresh(is_it, now);
+            honour(queue, decision);
+        });
+        return;
+    }
+    let (running, waiting) = QUEUE.with(|queue| {
+        let running = queue.current().is_some_and(is_it);
+        (running, if running { None } else { queue.remove_waiting(is_it, now) })
+    });
+    if running {
+        core_local::this().set_need_resched();
+    }
+    if let Some(runnable) = waiting {
+        place(runnable, Arrival::Moved);
+    }
 }

@@ -2,20 +2,13 @@
 
 use libkernel::time;
 
-use crate::arch::{core_local, registers};
-use crate::drivers::{interrupts, timer};
+use crate::arch::registers;
+use crate::drivers::interrupts;
 use crate::sched;
 
 /// Installs the interrupts that drive the executors: messages, and time.
 pub fn init() {
     interrupts::register_sgi(interrupts::SGI_MESSAGE, "message", sched::receive_messages);
-}
-
-/// The timer interrupt.
-pub fn timer_due() {
-    if time::expire(timer::monotonic_ns()) {
-        core_local::this().set_need_resched();
-    }
 }
 
 /// Runs this core's tasks, and sleeps while there are none.
@@ -25,8 +18,7 @@ pub fn run() -> ! {
         match sched::next() {
             Some(task) => {
                 let decision = task.poll();
-                drop(task);
-                sched::finish_turn(decision);
+                sched::finish_turn(&task, decision);
             }
             None => idle(),
         }

@@ -7,5 +7,5 @@ mod user_thread;
 mod work;
 
 pub use context::Context;
-pub use executor::{init, run, timer_due};
+pub use executor::{init, run};
 pub use user_thread::spawn_user;

@@ -190,7 +190,12 @@ impl PageTable {
 
     /// Maps `pages` at consecutive pages from `virt`, all within one level 3 table, where nothing is mapped yet; `entry` makes the
     /// descriptor. Returns how many were mapped; the caller publishes.
-    pub fn fill(&mut self, virt: u64, pages: &mut [Option<Page>], entry: impl Fn(PhysAddr) -> Descriptor) -> Result<u64> {
+    pub fn fill(
+        &mut self,
+        virt: u64,
+        pages: &mut [Option<Page>],
+        entry: impl Fn(PhysAddr) -> Descriptor,
+    ) -> Result<u64> {
         let table = self.leaf_or_new(virt)?;
         let mut mapped = 0;
         for (slot, page) in table.slice(virt, leaf_end(virt, USER_LIMIT)).iter().zip(pages) {

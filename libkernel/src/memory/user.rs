@@ -113,9 +113,13 @@ impl AddressSpace {
             return Err(Errno::EFAULT);
         }
         let left = machine::copy_from_user(bytes, from.addr() as usize);
-        if left == 0 { Ok(()) } else { self.retry(from.addr(), bytes.len(), left, Access::Read, |done| {
-            bytes.get_mut(done..).map_or(0, |rest| machine::copy_from_user(rest, from.addr() as usize + done))
-        }) }
+        if left == 0 {
+            Ok(())
+        } else {
+            self.retry(from.addr(), bytes.len(), left, Access::Read, |done| {
+                bytes.get_mut(done..).map_or(0, |rest| machine::copy_from_user(rest, from.addr() as usize + done))
+            })
+        }
     }
 
     /// Copies `bytes` to `to`. `EFAULT`; part of it may have been written then.
@@ -125,9 +129,13 @@ impl AddressSpace {
             return Err(Errno::EFAULT);
         }
         let left = machine::copy_to_user(to.addr() as usize, bytes);
-        if left == 0 { Ok(()) } else { self.retry(to.addr(), bytes.len(), left, Access::Write, |done| {
-            bytes.get(done..).map_or(0, |rest| machine::copy_to_user(to.addr() as usize + done, rest))
-        }) }
+        if left == 0 {
+            Ok(())
+        } else {
+            self.retry(to.addr(), bytes.len(), left, Access::Write, |done| {
+                bytes.get(done..).map_or(0, |rest| machine::copy_to_user(to.addr() as usize + done, rest))
+            })
+        }
     }
 
     /// Zeroes `length` bytes at `to`. `EFAULT`.

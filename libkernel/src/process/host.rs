@@ -59,14 +59,7 @@ pub fn set_domain_name(name: &[u8]) -> Result<()> {
 #[must_use]
 pub fn names() -> [Field; 6] {
     let names = NAMES.lock();
-    [
-        field(b"Linux"),
-        names.host,
-        field(RELEASE),
-        field(VERSION),
-        field(b"aarch64"),
-        names.domain,
-    ]
+    [field(b"Linux"), names.host, field(RELEASE), field(VERSION), field(b"aarch64"), names.domain]
 }
 
 /// The release, for `uname -r` and `/proc/version`.

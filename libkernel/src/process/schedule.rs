@@ -162,9 +162,7 @@ mod tests {
     #[test]
     fn an_ordinary_user_may_only_become_nicer() {
         let limits = Limits::initial(100);
-        let may = |new: Attributes, credentials: &Credentials| {
-            now().check_change(&new, credentials, &user(), &limits)
-        };
+        let may = |new: Attributes, credentials: &Credentials| now().check_change(&new, credentials, &user(), &limits);
         let nicer = Attributes { nice: 5, ..now() };
         let ruder = Attributes { nice: -5, ..now() };
         let realtime = now().with_policy(1, 1).unwrap();

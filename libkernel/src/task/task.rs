@@ -13,10 +13,10 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::task::{Context, Poll, Waker};
 
 use super::state::{Activity, TaskState};
-use crate::sync::SetOnce;
 use super::{Accounting, Parameters, Runnable, WaitLocation, current, ready, waker};
 use crate::message;
 use crate::sched::Entity;
+use crate::sync::SetOnce;
 
 /// A number that no other task ever has; it breaks ties between equal deadlines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

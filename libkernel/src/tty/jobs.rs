@@ -201,7 +201,8 @@ fn hang_up(group: &ProcessGroup) {
 
 /// Whether the calling thread blocks the signal, or its process ignores it.
 fn is_held_off(process: &Process, signal: Signal) -> bool {
-    let blocked = crate::process::current()
-        .is_some_and(|thread| core::ptr::eq(Arc::as_ptr(thread.process()), process) && thread.signals().blocked().contains(signal));
+    let blocked = crate::process::current().is_some_and(|thread| {
+        core::ptr::eq(Arc::as_ptr(thread.process()), process) && thread.signals().blocked().contains(signal)
+    });
     blocked || process.signals().action(signal).disposition == Disposition::Ignore
 }

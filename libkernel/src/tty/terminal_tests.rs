@@ -7,8 +7,8 @@ use std::sync::Mutex;
 use linux_raw_sys::general as abi;
 
 use super::input::CAPACITY;
-use super::{Port, Terminal};
 use super::termios::{Termios, WindowSize};
+use super::{Port, Terminal};
 use crate::Errno;
 use crate::io::{SliceSink, SliceSource};
 

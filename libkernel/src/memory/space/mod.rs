@@ -54,8 +54,7 @@ pub struct MemoryLimits {
 
 impl MemoryLimits {
     /// What init starts with.
-    pub const INITIAL: Self =
-        Self { address_space: u64::MAX, data: u64::MAX, stack: 8 << 20, locked: 8 << 20 };
+    pub const INITIAL: Self = Self { address_space: u64::MAX, data: u64::MAX, stack: 8 << 20, locked: 8 << 20 };
 }
 
 /// The memory of a program. See the module's comment.
@@ -184,8 +183,7 @@ impl AddressSpace {
             if vma.flags.contains(VmaFlags::WIPE_ON_FORK) {
                 continue;
             }
-            let pages =
-                parent.table.copy_range(&mut child.table, vma.start, vma.end, vma.is_private(), &mut gather)?;
+            let pages = parent.table.copy_range(&mut child.table, vma.start, vma.end, vma.is_private(), &mut gather)?;
             copied.all += pages.all;
             copied.anonymous += pages.anonymous;
         }
