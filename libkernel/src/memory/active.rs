@@ -4,13 +4,36 @@
 //! a program calls [`deactivate`] on the core where its last thread ran, or the memory stays until that core's next switch.
 
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use super::address::PhysAddr;
+use super::page::Page;
 use super::space::AddressSpace;
 use crate::machine;
 use crate::per_cpu;
 
 per_cpu! {
     static ACTIVE: Option<Arc<AddressSpace>> = None;
+}
+
+/// The root table that maps nothing, for cores that run no program: the hardware may walk it at any time. 0 until needed.
+static EMPTY: AtomicU64 = AtomicU64::new(0);
+
+fn empty_root() -> u64 {
+    match EMPTY.load(Relaxed) {
+        0 => {
+            let Ok(root) = Page::for_kernel().map(Page::into_phys) else { return 0 };
+            match EMPTY.compare_exchange(0, root.0, Relaxed, Relaxed) {
+                Ok(_) => root.0,
+                Err(first) => {
+                    // SAFETY: given up just above, and used by nobody.
+                    drop(unsafe { Page::from_phys(PhysAddr(root.0)) });
+                    first
+                }
+            }
+        }
+        root => root,
+    }
 }
 
 /// Makes this core run `space`. Cheap when it does already.
@@ -29,9 +52,10 @@ pub fn activate(space: &Arc<AddressSpace>) {
 
 /// Makes this core run no program's address space, and gives up its reference.
 pub fn deactivate() {
+    let root = empty_root();
     let previous = ACTIVE.with(|active| {
         if active.is_some() {
-            machine::activate_address_space(0, 0);
+            machine::activate_address_space(root, 0);
         }
         active.take()
     });
@@ -61,6 +85,7 @@ mod tests {
         assert!(root == space.root().0 && asid != 0);
         deactivate();
         assert_eq!(Arc::strong_count(&space), 1);
-        assert_eq!(host::active_address_space(), (0, 0));
+        let (empty, asid) = host::active_address_space();
+        assert!(empty != space.root().0 && asid == 0);
     }
 }

@@ -17,7 +17,7 @@ pub const MAX_ORDER: u32 = 10;
 const ORDERS: usize = MAX_ORDER as usize + 1;
 
 /// Stands in for indices outside the table, which no valid caller produces.
-static NOWHERE: Frame = Frame::RESERVED;
+static NOWHERE: Frame = Frame::reserved();
 
 /// The free lists. See the module's comment.
 pub struct Buddy {
@@ -156,7 +156,7 @@ mod tests {
     use std::vec::Vec;
 
     fn table(frames: usize) -> &'static [Frame] {
-        Box::leak((0..frames).map(|_| Frame::RESERVED).collect())
+        Box::leak((0..frames).map(|_| Frame::reserved()).collect())
     }
 
     #[test]

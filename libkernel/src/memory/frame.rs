@@ -49,7 +49,10 @@ pub struct Frame {
 
 impl Frame {
     /// A frame that belongs to nobody.
-    pub const RESERVED: Self = Self { count: AtomicU32::new(0), state: AtomicU32::new(0) };
+    #[must_use]
+    pub const fn reserved() -> Self {
+        Self { count: AtomicU32::new(0), state: AtomicU32::new(0) }
+    }
 
     /// The reference count of an allocated frame (or entry count of a translation table).
     #[must_use]

@@ -55,7 +55,7 @@ static TABLE_LENGTH: AtomicUsize = AtomicUsize::new(0);
 static BASE: AtomicU64 = AtomicU64::new(0);
 static TOTAL: AtomicUsize = AtomicUsize::new(0);
 static RESERVE: AtomicUsize = AtomicUsize::new(0);
-static OUTSIDE: Frame = Frame::RESERVED;
+static OUTSIDE: Frame = Frame::reserved();
 
 /// The number of frame-table bytes that RAM from `start` to `end` (physical) needs.
 #[must_use]
@@ -79,7 +79,7 @@ pub unsafe fn start(table: *mut u8, start: PhysAddr, end: PhysAddr) {
     let table = table.cast::<Frame>();
     for index in 0..length {
         // SAFETY: the caller vouches for the table's memory, and `index` is below its length.
-        unsafe { table.add(index).write(Frame::RESERVED) };
+        unsafe { table.add(index).write(Frame::reserved()) };
     }
     // SAFETY: all elements were written, and the memory is ours for ever.
     let frames: &'static [Frame] = unsafe { core::slice::from_raw_parts(table, length) };

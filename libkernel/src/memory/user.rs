@@ -251,7 +251,7 @@ impl AddressSpace {
 
     /// Reads an aligned word at once. `EFAULT`, `EINVAL` when it is not aligned.
     pub fn load_u32(&self, from: UserPtr<u32>) -> Result<u32> {
-        self.atomically(from, Access::Read, |address| machine::load_user_u32(address))
+        self.atomically(from, Access::Read, machine::load_user_u32)
     }
 
     /// Compares and exchanges an aligned word; returns what was found. `EFAULT`, `EINVAL` when it is not aligned.

@@ -100,16 +100,16 @@ pub struct Vma {
 }
 
 impl Vma {
-    /// Length in bytes.
+    /// Size in bytes.
     #[must_use]
-    pub fn len(&self) -> u64 {
+    pub fn size(&self) -> u64 {
         self.end - self.start
     }
 
-    /// Length in pages.
+    /// Size in pages.
     #[must_use]
     pub fn pages(&self) -> u64 {
-        self.len() >> PAGE_SHIFT
+        self.size() >> PAGE_SHIFT
     }
 
     /// Whether `address` lies in it.

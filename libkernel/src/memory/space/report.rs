@@ -3,7 +3,7 @@
 
 use core::fmt;
 
-use super::{AddressSpace, pages};
+use super::AddressSpace;
 use crate::memory::address::PAGE_SIZE;
 use crate::memory::vma::{Protection, Vma, VmaFlags};
 
@@ -88,7 +88,7 @@ impl AddressSpace {
             ("Swap", 0),
             ("Locked", usage.locked),
         ] {
-            writeln!(out, "{:<16}{:>8} kB", format_args!("{name}:"), kib(value))?;
+            writeln!(out, "{name}:{:>1$} kB", kib(value), 23 - name.len())?;
         }
         Ok(())
     }
@@ -112,7 +112,7 @@ impl Mapping {
     /// Size in pages.
     #[must_use]
     pub fn pages(&self) -> u64 {
-        pages(self.0.len())
+        self.0.pages()
     }
 
     /// Writes the mapping's line of `/proc/PID/maps`.

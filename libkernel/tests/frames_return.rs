@@ -1,0 +1,124 @@
+//! In a process of its own, so that the number of free frames is exact: whatever address spaces do, and however their threads
+//! race, all frames come back.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::sync::{Arc, Barrier};
+use std::thread;
+
+use libkernel::memory::shared::SharedMemory;
+use libkernel::memory::{
+    Access, AddressSpace, Backing, MapRequest, MemoryLimits, PAGE_SIZE, PageSource, Protection, VirtAddr, VmaFlags,
+    frames,
+};
+
+const PAGE: u64 = PAGE_SIZE as u64;
+const BASE: u64 = 0x20_0000_0000;
+const PAGES: u64 = 2000;
+const RW: Protection = Protection::READ.union(Protection::WRITE);
+
+/// Eight threads fault on the same pages at once; every fault must succeed.
+fn fault_together(space: &Arc<AddressSpace>, access: Access) {
+    let barrier = Arc::new(Barrier::new(8));
+    let threads: Vec<_> = (0..8u64)
+        .map(|number| {
+            let (space, barrier) = (space.clone(), barrier.clone());
+            thread::spawn(move || {
+                barrier.wait();
+                for page in 0..PAGES {
+                    // Two directions, so that they meet.
+                    let page = if number % 2 == 0 { page } else { PAGES - 1 - page };
+                    space.fault(VirtAddr(BASE + page * PAGE), access).unwrap();
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+fn anonymous() {
+    let space = AddressSpace::new(1, MemoryLimits::INITIAL).unwrap();
+    space.map(MapRequest::anonymous(PAGES * PAGE, RW).at(BASE)).unwrap();
+    let before = frames::free_count();
+    fault_together(&space, Access::Write);
+    // 2000 pages from a 1 GiB border need four tables at level 3, and one each at levels 1 and 2.
+    assert_eq!(before - frames::free_count(), PAGES as usize + 6);
+    assert_eq!(space.usage().resident, PAGES);
+}
+
+fn copy_on_write() {
+    let space = AddressSpace::new(1, MemoryLimits::INITIAL).unwrap();
+    space.map(MapRequest::anonymous(PAGES * PAGE, RW).at(BASE)).unwrap();
+    fault_together(&space, Access::Write);
+    let child = space.fork().unwrap();
+    let before = frames::free_count();
+    fault_together(&child, Access::Write);
+    assert_eq!(before - frames::free_count(), PAGES as usize);
+    fault_together(&space, Access::Write);
+    assert_eq!(before - frames::free_count(), PAGES as usize, "the last owner writes in place");
+}
+
+fn object(shared: bool) {
+    let source = SharedMemory::new(PAGES * PAGE).unwrap();
+    for index in 0..PAGES {
+        source.page(index, true).unwrap();
+    }
+    let backing = Backing { source, name: None };
+    let mut request = MapRequest::anonymous(PAGES * PAGE, RW).at(BASE).of(backing, 0);
+    request.flags.set(VmaFlags::SHARED, shared);
+    let space = AddressSpace::new(1, MemoryLimits::INITIAL).unwrap();
+    space.map(request).unwrap();
+    fault_together(&space, Access::Read);
+    let before = frames::free_count();
+    fault_together(&space, Access::Write);
+    assert_eq!(before - frames::free_count(), if shared { 0 } else { PAGES as usize });
+}
+
+/// One thread maps and unmaps under the others' faults, which may fail but must not harm.
+fn storm() {
+    let space = AddressSpace::new(1, MemoryLimits::INITIAL).unwrap();
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                for round in 0..20_000u64 {
+                    let address = BASE + round % 64 * PAGE;
+                    let _ = space.fault(VirtAddr(address), if round % 3 == 0 { Access::Read } else { Access::Write });
+                }
+            });
+        }
+        scope.spawn(|| {
+            for round in 0..2000u64 {
+                space.map(MapRequest::anonymous(64 * PAGE, RW).at(BASE)).unwrap();
+                space.protect(BASE + 8 * PAGE, 8 * PAGE, Protection::READ).unwrap();
+                if round % 16 == 0 {
+                    drop(space.fork().unwrap());
+                }
+                space.unmap(BASE + round % 32 * PAGE, 32 * PAGE).unwrap();
+            }
+        });
+    });
+}
+
+#[test]
+fn every_frame_comes_back() {
+    // The arena starts with the first allocation.
+    drop(AddressSpace::new(1, MemoryLimits::INITIAL).unwrap());
+    let before = frames::free_count();
+    for step in [anonymous as fn(), copy_on_write, || object(false), || object(true), storm] {
+        step();
+        assert_eq!(frames::free_count(), before);
+    }
+    exhaustion();
+    assert_eq!(frames::free_count(), before);
+}
+
+/// A program that wants everything is told so, and the kernel's reserve remains.
+fn exhaustion() {
+    let limit = frames::total() as u64;
+    let space = AddressSpace::new(1, MemoryLimits::INITIAL).unwrap();
+    space.map(MapRequest::anonymous(limit * PAGE, RW).at(BASE)).unwrap();
+    let refused = (0..limit).find_map(|page| space.fault(VirtAddr(BASE + page * PAGE), Access::Write).err());
+    assert_eq!(refused.unwrap().signal, 9);
+    assert!(frames::free_count() > 100, "the kernel keeps a reserve");
+    assert!(AddressSpace::new(2, MemoryLimits::INITIAL).is_err());
+    assert!(space.fork().is_err());
+}
