@@ -153,7 +153,7 @@ saved=$(stty -g 2>/dev/null || true)
 status=0
 timeout --foreground "${timeout:-0}" qemu-system-aarch64 "${arguments[@]}" || status=$?
 [ -z "$saved" ] || stty "$saved" 2>/dev/null || true
-if grep -aq '^KERNEL PANIC\|Kernel panic - not syncing' "$log" 2>/dev/null; then
+if grep -aEq '^(\[ *[0-9.]+\] )?KERNEL PANIC|Kernel panic - not syncing' "$log" 2>/dev/null; then
     echo "qemu-runner: the kernel panicked" >&2
     exit 121
 fi

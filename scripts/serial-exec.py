@@ -16,7 +16,7 @@ import time
 
 PANIC, NO_STATUS, HANG, QEMU_FAILED = 121, 122, 124, 125
 
-PANIC_LINE = re.compile(rb"^KERNEL PANIC|Kernel panic - not syncing", re.MULTILINE)
+PANIC_LINE = re.compile(rb"^(\[ *[0-9.]+\] )?KERNEL PANIC|Kernel panic - not syncing", re.MULTILINE)
 DEADLOCK_LINE = b"no active timers"
 # How long a guest that was found dead or done may take to leave by itself, in seconds.
 GRACE = 3.0
