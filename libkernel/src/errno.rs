@@ -74,6 +74,7 @@ errors! {
     ETIME = linux::ETIME, "Timer expired";
     EOVERFLOW = linux::EOVERFLOW, "Value too large for defined data type";
     EILSEQ = linux::EILSEQ, "Invalid or incomplete multibyte or wide character";
+    ELIBBAD = linux::ELIBBAD, "Accessing a corrupted shared library";
     EUSERS = linux::EUSERS, "Too many users";
     ENOTSOCK = linux::ENOTSOCK, "Socket operation on non-socket";
     EOPNOTSUPP = linux::EOPNOTSUPP, "Operation not supported";

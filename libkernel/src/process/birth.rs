@@ -10,6 +10,7 @@ use super::id::Pid;
 use super::limits::Limits;
 use super::name::Name;
 use super::process::{Process, Seed};
+use super::resources::Resources;
 use super::table::ReservedPid;
 use super::thread::Thread;
 use super::tree;
@@ -40,15 +41,9 @@ impl Unborn {
     ///
     /// # Errors
     /// `EAGAIN` without a free number, `ENOMEM`.
-    pub fn thread_of(creator: &Arc<Thread>) -> Result<Unborn> {
+    pub fn thread_of(creator: &Arc<Thread>, resources: Resources) -> Result<Unborn> {
         let number = ReservedPid::take()?;
-        let thread = Thread::new(
-            number.pid(),
-            creator.process().clone(),
-            creator.credentials(),
-            creator.name(),
-            blocked(creator),
-        );
+        let thread = like(creator, number.pid(), creator.process().clone(), resources);
         Ok(Unborn { number, thread: Arc::new(thread), kinship: None })
     }
 
@@ -56,7 +51,7 @@ impl Unborn {
     ///
     /// # Errors
     /// As for [`Unborn::thread_of`].
-    pub fn process_of(creator: &Arc<Thread>, kinship: Kinship) -> Result<Unborn> {
+    pub fn process_of(creator: &Arc<Thread>, kinship: Kinship, resources: Resources) -> Result<Unborn> {
         let number = ReservedPid::take()?;
         let process = Arc::new(creator.process().offspring(
             number.pid(),
@@ -65,7 +60,7 @@ impl Unborn {
             kinship.share_actions,
         ));
         process.set_exit_signal(kinship.exit_signal);
-        let thread = Thread::new(number.pid(), process, creator.credentials(), creator.name(), blocked(creator));
+        let thread = like(creator, number.pid(), process, resources);
         Ok(Unborn { number, thread: Arc::new(thread), kinship: Some(kinship) })
     }
 
@@ -128,12 +123,12 @@ impl Unborn {
 ///
 /// # Errors
 /// `EEXIST` when there is a process already, `ENOMEM`.
-pub fn first_process(name: Name, limits: Limits) -> Result<Founder> {
+pub fn first_process(name: Name, limits: Limits, resources: Resources) -> Result<Founder> {
     let number = ReservedPid::take()?;
     if number.pid() != Pid::INIT {
         return Err(Errno::EEXIST);
     }
-    Ok(Founder::new(number, name, limits))
+    Ok(Founder::new(number, name, limits, resources))
 }
 
 /// A process without parent, in a session of its own, and its thread, which nobody can see yet.
@@ -144,12 +139,12 @@ pub struct Founder {
 }
 
 impl Founder {
-    pub(super) fn new(number: ReservedPid, name: Name, limits: Limits) -> Founder {
+    pub(super) fn new(number: ReservedPid, name: Name, limits: Limits, resources: Resources) -> Founder {
         let group = ProcessGroup::unlisted_session(number.pid());
-        let seed = Seed { limits, name, signals: Arc::new(ProcessSignals::new()) };
+        let seed = Seed { limits, name, signals: Arc::new(ProcessSignals::new()), program: None };
         let process = Arc::new(Process::new(number.pid(), machine::monotonic_ns(), group.clone(), seed));
         let credentials = Arc::new(Credentials::root());
-        let thread = Arc::new(Thread::new(number.pid(), process, credentials, name, SignalSet::EMPTY));
+        let thread = Arc::new(Thread::new(number.pid(), process, credentials, name, SignalSet::EMPTY, resources));
         Founder { number, group, thread }
     }
 
@@ -174,6 +169,8 @@ impl Founder {
     }
 }
 
-fn blocked(creator: &Thread) -> SignalSet {
-    creator.signals().blocked()
+/// A thread that starts out as `creator` is.
+fn like(creator: &Thread, tid: Pid, process: Arc<Process>, resources: Resources) -> Thread {
+    let blocked = creator.signals().blocked();
+    Thread::new(tid, process, creator.credentials(), creator.name(), blocked, resources)
 }

@@ -26,6 +26,7 @@ mod notice;
 mod numbers;
 #[expect(clippy::module_inception, reason = "the noun of the room")]
 mod process;
+pub mod resources;
 pub(crate) mod roster;
 pub mod schedule;
 pub mod status;
@@ -35,12 +36,14 @@ mod tests;
 mod thread;
 pub mod tree;
 pub mod usage;
+pub mod vfork;
 pub mod wait;
 
 pub use credentials::Credentials;
 pub use group::{ControllingTerminal, ProcessGroup, Session};
 pub use id::{Gid, Pid, Uid};
 pub use membership::become_only_thread;
+pub use resources::Resources;
 pub use process::{Dumpable, Process};
 pub use status::ExitStatus;
 pub use thread::{Thread, current};

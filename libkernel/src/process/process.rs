@@ -1,6 +1,7 @@
 //! What the threads of a program share.
 #![forbid(unsafe_code)]
 
+use super::exec::ProgramFacts;
 use super::group::{ProcessGroup, Session};
 use super::id::{Pid, Uid};
 use super::limits::{INFINITY, Limit, Limits, Resource};
@@ -10,6 +11,7 @@ use super::status::ExitStatus;
 use super::thread::Thread;
 use super::tree::{Tree, TreeCell};
 use super::usage::Usage;
+use crate::memory::AddressSpace;
 use crate::signal::{ProcessSignals, Signal};
 use crate::sync::{IrqSpinLock, SpinLock, WaitQueue};
 use alloc::collections::VecDeque;
@@ -42,6 +44,8 @@ pub struct Process {
     dumpable: AtomicU8,
     subreaper: AtomicBool,
     has_execed: AtomicBool,
+    pub(super) borrows_memory: AtomicBool,
+    program: SpinLock<Option<Arc<ProgramFacts>>>,
     death_signal: AtomicU8,
     real_uid: AtomicU32,
     pub(super) usage: SpinLock<UsageSums>,
@@ -54,6 +58,7 @@ pub(super) struct Seed {
     pub limits: Limits,
     pub name: Name,
     pub signals: Arc<ProcessSignals>,
+    pub program: Option<Arc<ProgramFacts>>,
 }
 
 /// What threads and children that are gone have used.
@@ -92,7 +97,7 @@ pub(super) struct Threads {
 impl Process {
     /// A process without threads, not yet related to any other.
     pub(super) fn new(pid: Pid, start_ns: u64, group: Arc<ProcessGroup>, seed: Seed) -> Process {
-        let Seed { limits, name, signals } = seed;
+        let Seed { limits, name, signals, program } = seed;
         Process {
             pid,
             start_ns,
@@ -114,6 +119,8 @@ impl Process {
             dumpable: AtomicU8::new(Dumpable::Yes as u8),
             subreaper: AtomicBool::new(false),
             has_execed: AtomicBool::new(false),
+            borrows_memory: AtomicBool::new(false),
+            program: SpinLock::new(program),
             death_signal: AtomicU8::new(0),
             real_uid: AtomicU32::new(0),
             usage: SpinLock::new(UsageSums::default()),
@@ -126,7 +133,7 @@ impl Process {
     /// table of signal actions (`CLONE_SIGHAND`).
     pub(super) fn offspring(&self, pid: Pid, start_ns: u64, name: Name, share_actions: bool) -> Process {
         let signals = Arc::new(self.signals.fork(share_actions));
-        let seed = Seed { limits: self.limits.lock().clone(), name, signals };
+        let seed = Seed { limits: self.limits.lock().clone(), name, signals, program: self.program() };
         let process = Process::new(pid, start_ns, self.group(), seed);
         process.set_dumpable(self.dumpable());
         process
@@ -292,6 +299,23 @@ impl Process {
     #[must_use]
     pub fn has_execed(&self) -> bool {
         self.has_execed.load(Ordering::Relaxed)
+    }
+
+    /// What program it runs; `None` before the first exec.
+    #[must_use]
+    pub fn program(&self) -> Option<Arc<ProgramFacts>> {
+        self.program.lock().clone()
+    }
+
+    pub(super) fn set_program(&self, program: Arc<ProgramFacts>) {
+        let old = self.program.lock().replace(program);
+        drop(old);
+    }
+
+    /// Its memory; `None` once its threads have ended.
+    #[must_use]
+    pub fn space(&self) -> Option<Arc<AddressSpace>> {
+        self.find_thread(|_| true).map(|thread| thread.space())
     }
 
     pub(super) fn mark_execed(&self) {

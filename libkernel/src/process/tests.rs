@@ -9,6 +9,9 @@ use super::name::Name;
 use super::wait::{Change, Kin, Report, Request, Target, try_wait};
 use super::*;
 use crate::Errno;
+use crate::fs::tmpfs::Tmpfs;
+use crate::fs::{FdTable, FileSystem, FsContext, Mount, Path};
+use crate::memory::{AddressSpace, MemoryLimits};
 use crate::signal::{Action, Disposition, Signal};
 use crate::task::{Task, host};
 use alloc::sync::Arc;
@@ -18,23 +21,33 @@ const CHILD: Kinship = Kinship { exit_signal: Some(17), sibling: false, share_ac
 const ALL: Request =
     Request { target: Target::Any, kin: Kin::All, ended: true, stopped: true, continued: true, keep: false };
 
-fn init() -> Arc<Thread> {
+pub(super) fn init() -> Arc<Thread> {
     static INIT: OnceLock<Arc<Thread>> = OnceLock::new();
-    INIT.get_or_init(|| first_process(Name::new(b"init"), Limits::initial(1000)).unwrap().publish().unwrap()).clone()
+    INIT.get_or_init(|| {
+        let mount = Mount::detached(Tmpfs::new("tmpfs", 16 << 20, 1000) as Arc<dyn FileSystem>, "none");
+        let resources = Resources {
+            files: FdTable::new(),
+            fs: Arc::new(FsContext::new(Path::root_of(&mount))),
+            space: AddressSpace::new(1, MemoryLimits::INITIAL).unwrap(),
+        };
+        resources::set_nothing(resources.clone());
+        first_process(Name::new(b"init"), Limits::initial(1000), resources).unwrap().publish().unwrap()
+    })
+    .clone()
 }
 
 fn task() -> Arc<Task> {
     Task::new("test", async {})
 }
 
-fn fork(parent: &Arc<Thread>) -> Arc<Thread> {
-    let child = Unborn::process_of(parent, CHILD).unwrap();
+pub(super) fn fork(parent: &Arc<Thread>) -> Arc<Thread> {
+    let child = Unborn::process_of(parent, CHILD, parent.resources()).unwrap();
     child.thread().set_task(task());
     child.publish(parent).unwrap()
 }
 
 fn clone(creator: &Arc<Thread>) -> Arc<Thread> {
-    let thread = Unborn::thread_of(creator).unwrap();
+    let thread = Unborn::thread_of(creator, creator.resources()).unwrap();
     thread.thread().set_task(task());
     thread.publish(creator).unwrap()
 }
@@ -92,7 +105,7 @@ fn a_kept_report_can_be_taken_again() {
 fn targets_and_kinds_select_children() {
     let parent = fork(&init());
     let plain = fork(&parent);
-    let cloned = Unborn::process_of(&parent, Kinship { exit_signal: None, ..CHILD }).unwrap();
+    let cloned = Unborn::process_of(&parent, Kinship { exit_signal: None, ..CHILD }, parent.resources()).unwrap();
     cloned.thread().set_task(task());
     let cloned = cloned.publish(&parent).unwrap();
     end(&cloned, 1);
@@ -130,7 +143,7 @@ fn a_process_ends_once_with_its_last_thread_and_the_first_decision_counts() {
 fn an_ending_process_gets_no_new_threads_or_children() {
     let thread = fork(&init());
     thread.process().begin_end(ExitStatus::Exited(0));
-    for unborn in [Unborn::thread_of(&thread), Unborn::process_of(&thread, CHILD)] {
+    for unborn in [Unborn::thread_of(&thread, thread.resources()), Unborn::process_of(&thread, CHILD, thread.resources())] {
         let unborn = unborn.unwrap();
         let number = unborn.thread().tid();
         assert!(unborn.publish(&thread).is_err());
@@ -244,7 +257,7 @@ fn exec_by_another_thread_takes_over_the_first_threads_number() {
     exec.wake();
     host::run_until_idle();
     assert!(finished.get().is_none());
-    assert!(Unborn::thread_of(&other).unwrap().publish(&other).is_err(), "no new threads during exec");
+    assert!(Unborn::thread_of(&other, other.resources()).unwrap().publish(&other).is_err(), "no new threads during exec");
     end(&leader, 0);
     end(&third, 0);
     host::run_until_idle();

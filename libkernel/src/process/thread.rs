@@ -5,6 +5,7 @@ use super::credentials::Credentials;
 use super::id::Pid;
 use super::name::Name;
 use super::process::Process;
+use super::resources::Resources;
 use super::roster::Member;
 use super::status::ExitStatus;
 use super::usage::Usage;
@@ -36,6 +37,7 @@ pub struct Thread {
     start_ns: u64,
     signals: Arc<ThreadSignals>,
     task: SetOnce<Arc<Task>>,
+    pub(super) resources: SpinLock<Resources>,
 }
 
 impl Thread {
@@ -46,8 +48,10 @@ impl Thread {
         credentials: Arc<Credentials>,
         name: Name,
         blocked: SignalSet,
+        resources: Resources,
     ) -> Thread {
         Thread {
+            resources: SpinLock::new(resources),
             start_ns: machine::monotonic_ns(),
             signals: Arc::new(ThreadSignals::new(process.signals().clone(), blocked)),
             task: SetOnce::new(),

@@ -1,0 +1,109 @@
+//! What a thread works with: its memory, its open files, its place in the file tree. Threads share these by reference as
+//! clone(2) says, and give them up when they end.
+#![forbid(unsafe_code)]
+
+use super::thread::Thread;
+use crate::fs::{FdTable, FsContext};
+use crate::memory::AddressSpace;
+use crate::sync::SetOnce;
+use crate::{Errno, Result};
+use alloc::sync::Arc;
+
+/// A thread's memory, open files, and directories.
+#[derive(Clone)]
+pub struct Resources {
+    /// Open files.
+    pub files: Arc<FdTable>,
+    /// Root and working directory, umask.
+    pub fs: Arc<FsContext>,
+    /// Memory.
+    pub space: Arc<AddressSpace>,
+}
+
+/// What threads hold that have given everything up: nothing, of each kind. Made with the first process.
+static NOTHING: SetOnce<Resources> = SetOnce::new();
+
+/// Says what an ended thread holds: empty resources that stand for none. Only the first call counts.
+pub fn set_nothing(nothing: Resources) {
+    // A second set of empty resources would serve as well as the first.
+    let _ = NOTHING.set(nothing);
+}
+
+impl Thread {
+    /// Its open files.
+    #[must_use]
+    #[inline]
+    pub fn files(&self) -> Arc<FdTable> {
+        self.resources.lock().files.clone()
+    }
+
+    /// Its root and working directory and its umask.
+    #[must_use]
+    #[inline]
+    pub fn fs(&self) -> Arc<FsContext> {
+        self.resources.lock().fs.clone()
+    }
+
+    /// Its memory.
+    #[must_use]
+    #[inline]
+    pub fn space(&self) -> Arc<AddressSpace> {
+        self.resources.lock().space.clone()
+    }
+
+    /// References to all of it.
+    #[must_use]
+    pub fn resources(&self) -> Resources {
+        self.resources.lock().clone()
+    }
+
+    /// Takes other resources; returns the old ones. For the thread itself only.
+    pub fn replace_resources(&self, new: Resources) -> Resources {
+        core::mem::replace(&mut *self.resources.lock(), new)
+    }
+
+    /// Has open files of its own from now on, a copy of those it shared (unshare(2), exec).
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub fn unshare_files(&self) -> Result<()> {
+        let files = self.files();
+        // One reference here, one in the thread.
+        if Arc::strong_count(&files) > 2 {
+            let own = files.fork()?;
+            let old = core::mem::replace(&mut self.resources.lock().files, own);
+            drop(old);
+        }
+        Ok(())
+    }
+
+    /// Has directories and a umask of its own from now on.
+    pub fn unshare_fs(&self) {
+        let fs = self.fs();
+        if Arc::strong_count(&fs) > 2 {
+            let own = Arc::new(fs.fork());
+            let old = core::mem::replace(&mut self.resources.lock().fs, own);
+            drop(old);
+        }
+    }
+
+    /// Gives everything up, at the thread's end. What nobody else holds is gone on return: files are closed, memory is free.
+    pub fn give_up_resources(&self) {
+        if let Some(nothing) = NOTHING.get() {
+            drop(self.replace_resources(nothing.clone()));
+        }
+    }
+}
+
+/// What a new thread or process gets of `creator`'s.
+///
+/// # Errors
+/// `ENOMEM`.
+pub fn inherit(creator: &Thread, share_files: bool, share_fs: bool, share_space: bool) -> Result<Resources> {
+    let Resources { files, fs, space } = creator.resources();
+    Ok(Resources {
+        files: if share_files { files } else { files.fork()? },
+        fs: if share_fs { fs } else { Arc::new(fs.fork()) },
+        space: if share_space { space } else { space.fork().map_err(|_| Errno::ENOMEM)? },
+    })
+}
