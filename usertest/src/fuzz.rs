@@ -97,6 +97,17 @@ pub fn run(seed: u64, count: u64) -> Result<Outcome, String> {
     Ok(outcome)
 }
 
+/// Runs `count` batches one after the other without looking at what becomes of them, and reaps them.
+pub fn batches(seed: u64, count: u64) {
+    for number in 0..count {
+        if let Ok(Some(child)) = sys::fork().map(|child| child.or_else(|| batch(seed + number))) {
+            sys::eventually(PATIENCE, || !matches!(sys::wait4(child, libc::WNOHANG), Ok(None)));
+            let _ = sys::kill(child, libc::SIGKILL);
+        }
+        while let Ok(Some(_)) = sys::wait4(-1, libc::WNOHANG) {}
+    }
+}
+
 /// Kills every process of the fuzzing user and reaps what became ours.
 fn clean_up(child: Pid) -> Result<(), String> {
     let killer = sys::fork().map_err(|errno| format!("fork afterwards: {errno:?}"))?;

@@ -52,6 +52,8 @@ pub fn run(name: &str, args: &[String]) -> i32 {
             let at = args.first().and_then(|text| text.parse::<usize>().ok()).unwrap_or(0);
             i32::from(sys::mapping_of(at) != Ok(None))
         }
+        // The C library's start code ran since, so this only shows that vector registers began as zeros.
+        "registers" => vector_registers(),
         "stack" => stack_layout(),
         // A script's interpreter: the "name" is the script's path.
         name if name.ends_with("script") => match args {
@@ -71,6 +73,14 @@ fn show(text: &str) -> i32 {
 fn auxiliary(key: u64) -> usize {
     // SAFETY: getauxval only reads what the kernel passed.
     (unsafe { libc::getauxval(key) }) as usize
+}
+
+/// 0 if a vector register that no start code uses is zero.
+fn vector_registers() -> i32 {
+    let (low, high): (u64, u64);
+    // SAFETY: reads a register.
+    unsafe { core::arch::asm!("umov {0}, v29.d[0]", "umov {1}, v29.d[1]", out(reg) low, out(reg) high) };
+    i32::from(low != 0 || high != 0)
 }
 
 /// 0 if the stack at entry is as the ELF ABI says: 16-byte aligned argument count, arguments, null.

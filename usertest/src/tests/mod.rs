@@ -3,18 +3,24 @@
 //! A test is a function that returns if the behaviour is right. Its name is a
 //! sentence about that behaviour; its area is the file that it stands in.
 
+mod cred;
 mod dir;
 mod exec;
 mod fault;
 mod file;
 mod futex;
+mod hostile;
 mod memory;
 mod pipe;
+mod poll;
+mod proc;
 mod process;
 mod sched;
 mod signal;
+mod smp;
 mod thread;
 mod time;
+mod tty;
 mod wait;
 
 /// One test.
@@ -67,8 +73,14 @@ const AREAS: &[&[Test]] = &[
     pipe::TESTS,
     file::TESTS,
     dir::TESTS,
+    poll::TESTS,
     time::TESTS,
+    proc::TESTS,
+    cred::TESTS,
     sched::TESTS,
+    smp::TESTS,
+    tty::TESTS,
+    hostile::TESTS,
 ];
 
 /// Every test, in order.

@@ -220,7 +220,7 @@ fn clone3_pidfd_is_a_descriptor() {
     let mut pidfd = -1i32;
     let mut args = [0u64; 11];
     args[0] = libc::CLONE_PIDFD as u64;
-    args[1] = Arg::word(&raw mut pidfd) as u64;
+    args[1] = (&raw mut pidfd).word() as u64;
     args[4] = libc::SIGCHLD as u64;
     match must(clone3(&args, 64)) {
         0 => loop {
