@@ -49,6 +49,12 @@ impl Context {
         };
     }
 
+    /// Whether the call that just ended is to be made again or to be reported as interrupted.
+    #[inline]
+    pub fn restart_pending(&self) -> bool {
+        self.restart.is_some()
+    }
+
     /// Takes the restart code of the call that just ended, if it ended with one.
     pub fn take_restart(&mut self) -> Option<Errno> {
         self.restart.take()

@@ -65,7 +65,7 @@ impl<F: Future<Output = ()>> Future for UserThread<F> {
 async fn body(mut cx: Context) {
     loop {
         registers::mask_interrupts();
-        if core_local::this().need_resched() || work::is_due(&cx) {
+        if core_local::this().need_resched() || work::is_due() || cx.restart_pending() {
             registers::unmask_interrupts();
             match work::before_user(&mut cx).await {
                 ControlFlow::Continue(()) => continue,

@@ -51,6 +51,12 @@ impl Thread {
         self.resources.lock().space.clone()
     }
 
+    /// Looks at its memory without keeping it.
+    #[inline]
+    pub fn with_space<R>(&self, look: impl FnOnce(&Arc<AddressSpace>) -> R) -> R {
+        look(&self.resources.lock().space)
+    }
+
     /// References to all of it.
     #[must_use]
     pub fn resources(&self) -> Resources {

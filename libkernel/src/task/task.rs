@@ -14,6 +14,7 @@ use core::task::{Context, Poll, Waker};
 
 use super::state::{Activity, TaskState};
 use super::{Accounting, Parameters, Runnable, WaitLocation, current, ready, waker};
+use crate::machine;
 use crate::message;
 use crate::sched::Entity;
 use crate::sync::SetOnce;
@@ -181,11 +182,17 @@ impl Task {
         }
     }
 
-    /// Asks interruptible waits of this task to end (or no longer), and wakes it if so.
+    /// Asks interruptible waits of this task to end (or no longer), and wakes it if so; user mode on another core is left.
     pub fn set_interrupt(self: &Arc<Self>, requested: bool) {
-        self.interrupt.store(requested, Ordering::Release);
-        if requested {
-            self.wake();
+        self.interrupt.store(requested, Ordering::SeqCst);
+        if !requested {
+            return;
+        }
+        self.wake();
+        // A task that starts to run after this look sees the request before it enters user mode.
+        let core = self.accounting.last_core();
+        if self.activity() == Activity::Running && core != machine::core_id() {
+            machine::raise_ipi(core);
         }
     }
 

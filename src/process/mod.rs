@@ -1,0 +1,15 @@
+//! Processes at the edge of the machine: how a thread ends.
+
+use libkernel::process::exit::finish_thread;
+use libkernel::process::{ExitStatus, Thread};
+
+use crate::task::Context;
+
+/// The end of a thread: what it held is given up, and its process and parent are told.
+pub fn end_thread(cx: &mut Context) {
+    let thread: &alloc::sync::Arc<Thread> = &cx.thread;
+    let status = thread.process().ending().unwrap_or(ExitStatus::Exited(0));
+    thread.give_up_resources();
+    libkernel::memory::deactivate();
+    finish_thread(thread, status);
+}
