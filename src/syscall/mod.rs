@@ -6,6 +6,7 @@
 
 mod argument;
 mod dispatch;
+mod memory;
 mod outcome;
 mod table;
 

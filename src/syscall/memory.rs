@@ -1,0 +1,234 @@
+//! Memory: mmap(2), munmap(2), mprotect(2), mremap(2), brk(2), madvise(2), mincore(2), msync(2), mlock(2) and its kin.
+//!
+//! Arguments are decoded and checked here as Linux does; what they mean is in `libkernel::memory`.
+#![forbid(unsafe_code)]
+
+use alloc::sync::Arc;
+use core::fmt;
+
+use libkernel::fs::{Fd, OpenFlags, Path};
+use libkernel::memory::space::{Advice, Move};
+use libkernel::memory::{
+    Access, Backing, MapRequest, MappingName, PAGE_MASK, PAGE_SHIFT, Placement, Protection, UserPtr, VmaFlags,
+};
+use libkernel::process::capability::Capability;
+use libkernel::{Errno, Result};
+use linux_raw_sys::general as linux;
+
+use super::Context;
+
+/// Flags that `MAP_SHARED_VALIDATE` knows.
+const KNOWN_FLAGS: u32 = linux::MAP_TYPE
+    | linux::MAP_FIXED
+    | linux::MAP_FIXED_NOREPLACE
+    | linux::MAP_ANONYMOUS
+    | linux::MAP_GROWSDOWN
+    | linux::MAP_DENYWRITE
+    | linux::MAP_EXECUTABLE
+    | linux::MAP_LOCKED
+    | linux::MAP_NORESERVE
+    | linux::MAP_POPULATE
+    | linux::MAP_NONBLOCK
+    | linux::MAP_STACK
+    | linux::MAP_HUGETLB;
+const PROTECTION_BITS: u32 = linux::PROT_READ | linux::PROT_WRITE | linux::PROT_EXEC;
+
+/// mmap(2).
+pub fn mmap(cx: &mut Context, address: u64, length: u64, prot: u32, flags: u32, fd: Fd, offset: u64) -> Result<usize> {
+    if offset & PAGE_MASK != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let kind = flags & linux::MAP_TYPE;
+    let shared = match kind {
+        linux::MAP_PRIVATE => false,
+        linux::MAP_SHARED => true,
+        linux::MAP_SHARED_VALIDATE if flags & !KNOWN_FLAGS != 0 => return Err(Errno::EOPNOTSUPP),
+        linux::MAP_SHARED_VALIDATE => true,
+        _ => return Err(Errno::EINVAL),
+    };
+    let protection = Protection::from_bits_truncate(prot as u8);
+    let mut request = MapRequest::anonymous(length, protection);
+    request.address = address;
+    request.placement = if flags & linux::MAP_FIXED_NOREPLACE != 0 {
+        Placement::FixedNoReplace
+    } else if flags & linux::MAP_FIXED != 0 {
+        Placement::Fixed
+    } else {
+        Placement::Anywhere
+    };
+    request.flags.set(VmaFlags::SHARED, shared);
+    request.flags.set(VmaFlags::GROWS_DOWN, flags & linux::MAP_GROWSDOWN != 0);
+    request.flags.set(VmaFlags::NO_RESERVE, flags & linux::MAP_NORESERVE != 0);
+    request.flags.set(VmaFlags::LOCKED, flags & linux::MAP_LOCKED != 0);
+    request.populate = flags & linux::MAP_POPULATE != 0 && flags & linux::MAP_NONBLOCK == 0;
+    if flags & linux::MAP_ANONYMOUS == 0 {
+        let file = cx.thread.files().get(fd)?;
+        let open = file.flags();
+        let (readable, writable) = (open.readable(), open.writable());
+        if open.contains(OpenFlags::PATH) {
+            return Err(Errno::EBADF);
+        }
+        if !readable || shared && protection.contains(Protection::WRITE) && !writable {
+            return Err(Errno::EACCES);
+        }
+        request.flags.set(VmaFlags::NEVER_WRITE, shared && !writable);
+        let name = FileName { path: file.path().clone(), root: cx.thread.fs().root() };
+        request = request.of(Backing { source: file.page_source()?, name: Some(Arc::new(name)) }, offset);
+    }
+    Ok(cx.thread.space().map(request)?.0 as usize)
+}
+
+/// The name of a mapped file in `/proc/PID/maps`.
+struct FileName {
+    path: Path,
+    root: Path,
+}
+
+impl MappingName for FileName {
+    fn write_name(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        match self.path.text(&self.root) {
+            Ok(Some(text)) => write!(out, "{}", text.escape_ascii()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// munmap(2).
+pub fn munmap(cx: &mut Context, address: u64, length: u64) -> Result<usize> {
+    cx.thread.space().unmap(address, length)?;
+    Ok(0)
+}
+
+/// mprotect(2).
+pub fn mprotect(cx: &mut Context, address: u64, length: u64, prot: u32) -> Result<usize> {
+    let growing = linux::PROT_GROWSDOWN | linux::PROT_GROWSUP;
+    if prot & !(PROTECTION_BITS | growing | linux::PROT_SEM) != 0 || prot & growing == growing {
+        return Err(Errno::EINVAL);
+    }
+    cx.thread.space().protect(address, length, Protection::from_bits_truncate(prot as u8))?;
+    Ok(0)
+}
+
+/// mremap(2).
+pub fn mremap(cx: &mut Context, old: u64, old_length: u64, new_length: u64, flags: u32, new: u64) -> Result<usize> {
+    const MAY_MOVE: u32 = linux::MREMAP_MAYMOVE;
+    const FIXED: u32 = linux::MREMAP_MAYMOVE | linux::MREMAP_FIXED;
+    const LEAVE: u32 = linux::MREMAP_MAYMOVE | linux::MREMAP_DONTUNMAP;
+    const LEAVE_FIXED: u32 = FIXED | linux::MREMAP_DONTUNMAP;
+    let how = match flags {
+        0 => Move::Never,
+        MAY_MOVE => Move::IfNeeded,
+        FIXED => Move::To(new),
+        LEAVE => Move::LeavingEmpty(None),
+        LEAVE_FIXED => Move::LeavingEmpty(Some(new)),
+        _ => return Err(Errno::EINVAL),
+    };
+    Ok(cx.thread.space().remap(old, old_length, new_length, how)?.0 as usize)
+}
+
+/// brk(2): the raw call, which returns the new or unchanged break and no error.
+pub fn brk(cx: &mut Context, address: u64) -> Result<usize> {
+    Ok(cx.thread.space().brk(address) as usize)
+}
+
+/// madvise(2).
+pub fn madvise(cx: &mut Context, address: u64, length: u64, advice: u32) -> Result<usize> {
+    let advice = match advice {
+        linux::MADV_DONTNEED | linux::MADV_DONTNEED_LOCKED => Advice::DontNeed,
+        linux::MADV_FREE => Advice::Free,
+        linux::MADV_DONTFORK => Advice::Set(VmaFlags::DONT_FORK),
+        linux::MADV_DOFORK => Advice::Clear(VmaFlags::DONT_FORK),
+        linux::MADV_WIPEONFORK => Advice::Set(VmaFlags::WIPE_ON_FORK),
+        linux::MADV_KEEPONFORK => Advice::Clear(VmaFlags::WIPE_ON_FORK),
+        linux::MADV_DONTDUMP => Advice::Set(VmaFlags::DONT_DUMP),
+        linux::MADV_DODUMP => Advice::Clear(VmaFlags::DONT_DUMP),
+        linux::MADV_POPULATE_READ => Advice::Populate(Access::Read),
+        linux::MADV_POPULATE_WRITE => Advice::Populate(Access::Write),
+        linux::MADV_NORMAL
+        | linux::MADV_RANDOM
+        | linux::MADV_SEQUENTIAL
+        | linux::MADV_WILLNEED
+        | linux::MADV_MERGEABLE
+        | linux::MADV_UNMERGEABLE
+        | linux::MADV_HUGEPAGE
+        | linux::MADV_NOHUGEPAGE
+        | linux::MADV_COLD
+        | linux::MADV_PAGEOUT
+        | linux::MADV_COLLAPSE => Advice::Hint,
+        _ => return Err(Errno::EINVAL),
+    };
+    cx.thread.space().advise(address, length, advice)?;
+    Ok(0)
+}
+
+/// mincore(2).
+pub fn mincore(cx: &mut Context, address: u64, length: u64, vector: UserPtr<u8>) -> Result<usize> {
+    const CHUNK: usize = 256;
+    if address & PAGE_MASK != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let space = cx.thread.space();
+    let pages = usize::try_from(length.div_ceil(PAGE_MASK + 1)).map_err(|_| Errno::ENOMEM)?;
+    let mut done = 0;
+    while done < pages {
+        let mut present = [false; CHUNK];
+        let count = CHUNK.min(pages - done);
+        let Some(part) = present.get_mut(..count) else { break };
+        let at = address.checked_add((done as u64) << PAGE_SHIFT).ok_or(Errno::ENOMEM)?;
+        space.residency(at, part)?;
+        let bytes = present.map(u8::from);
+        space.write_bytes(vector.add(done), bytes.get(..count).unwrap_or(&bytes))?;
+        done += count;
+    }
+    Ok(0)
+}
+
+/// msync(2).
+pub fn msync(cx: &mut Context, address: u64, length: u64, flags: u32) -> Result<usize> {
+    const KNOWN: u32 = linux::MS_ASYNC | linux::MS_INVALIDATE | linux::MS_SYNC;
+    let both = linux::MS_ASYNC | linux::MS_SYNC;
+    if flags & !KNOWN != 0 || flags & both == both || address & PAGE_MASK != 0 {
+        return Err(Errno::EINVAL);
+    }
+    cx.thread.space().sync(address, length, flags & linux::MS_SYNC != 0)?;
+    Ok(0)
+}
+
+/// mlock(2).
+pub fn mlock(cx: &mut Context, address: u64, length: u64) -> Result<usize> {
+    mlock2(cx, address, length, 0)
+}
+
+/// mlock2(2).
+pub fn mlock2(cx: &mut Context, address: u64, length: u64, flags: u32) -> Result<usize> {
+    if flags & !linux::MLOCK_ONFAULT != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let privileged = cx.thread.credentials().has(Capability::IpcLock);
+    cx.thread.space().lock_range(address, length, true, flags & linux::MLOCK_ONFAULT == 0, privileged)?;
+    Ok(0)
+}
+
+/// munlock(2).
+pub fn munlock(cx: &mut Context, address: u64, length: u64) -> Result<usize> {
+    cx.thread.space().lock_range(address, length, false, false, true)?;
+    Ok(0)
+}
+
+/// mlockall(2).
+pub fn mlockall(cx: &mut Context, flags: u32) -> Result<usize> {
+    let known = linux::MCL_CURRENT | linux::MCL_FUTURE | linux::MCL_ONFAULT;
+    if flags & !known != 0 || flags & (linux::MCL_CURRENT | linux::MCL_FUTURE) == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let privileged = cx.thread.credentials().has(Capability::IpcLock);
+    let (current, future) = (flags & linux::MCL_CURRENT != 0, flags & linux::MCL_FUTURE != 0);
+    cx.thread.space().lock_all(current, future, flags & linux::MCL_ONFAULT == 0, privileged)?;
+    Ok(0)
+}
+
+/// munlockall(2).
+pub fn munlockall(cx: &mut Context) -> Result<usize> {
+    cx.thread.space().lock_all(false, false, false, true)?;
+    Ok(0)
+}
