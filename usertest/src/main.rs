@@ -2,10 +2,11 @@
 //!
 //! `usertest [FILTER]... [--list] [--repeat N] [--jobs N] [--patience N]` runs the
 //! tests whose names contain a filter; `usertest fuzz SEED COUNT` throws random
-//! system calls at the kernel. As
+//! system calls at the kernel; `usertest bench [ROW]... [--n N]` measures paths. As
 //! the first process of a machine it mounts what it needs, runs what the kernel's
 //! command line passed after `--` (everything by default) and powers off.
 
+mod bench;
 mod check;
 mod fuzz;
 mod helper;
@@ -17,7 +18,8 @@ mod tests;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: usertest [FILTER]... [--list] [--repeat N] [--jobs N] [--patience N]
-       usertest fuzz SEED COUNT";
+       usertest fuzz SEED COUNT
+       usertest bench [ROW]... [--n N]";
 
 fn main() -> ExitCode {
     let first_process = sys::getpid() == 1;
@@ -46,6 +48,7 @@ fn command(args: Vec<String>) -> u8 {
             },
             _ => usage("fuzz needs SEED and COUNT"),
         },
+        Some((word, rest)) if word == "bench" => bench::command(rest),
         _ => run_tests(args),
     }
 }

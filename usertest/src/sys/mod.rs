@@ -18,6 +18,7 @@ mod memory;
 mod process;
 mod signal;
 mod time;
+mod vdso;
 
 pub use errno::{Errno, Result};
 pub use file::*;
@@ -25,6 +26,7 @@ pub use memory::*;
 pub use process::*;
 pub use signal::*;
 pub use time::*;
+pub use vdso::*;
 
 use core::arch::asm;
 use core::ffi::CStr;

@@ -1,0 +1,102 @@
+//! Round trips: pipes and futexes, and bytes through a pipe.
+
+use super::{Row, each, ns, pin};
+use crate::call;
+use crate::check::{exits, must};
+use crate::sys::*;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+/// Where the two partners run.
+#[derive(Clone, Copy)]
+enum Place {
+    SameCore,
+    TwoCores,
+    Unpinned,
+}
+
+impl Place {
+    fn pin(self, side: usize) {
+        match self {
+            Self::SameCore => pin(0),
+            Self::TwoCores => pin(side),
+            Self::Unpinned => {}
+        }
+    }
+}
+
+/// Messages between processes.
+pub const ROWS: &[Row] = &[
+    ns("pipe-same-core", |n| pipe_trip(n, Place::SameCore)),
+    ns("pipe-two-cores", |n| pipe_trip(n, Place::TwoCores)),
+    ns("pipe-unpinned", |n| pipe_trip(n, Place::Unpinned)),
+    ns("futex-same-core", |n| futex_trip(n, Place::SameCore)),
+    ns("futex-two-cores", |n| futex_trip(n, Place::TwoCores)),
+    ns("pipe-64k", through_a_pipe),
+];
+
+fn pipe_trip(n: u64, place: Place) -> f64 {
+    let (there, back) = (must(pipe()), must(pipe()));
+    let echo = spawn(|| {
+        place.pin(1);
+        must(close(there.1));
+        let mut byte = [0u8; 1];
+        while must(read(there.0, &mut byte)) == 1 {
+            must(write(back.1, &byte));
+        }
+        0
+    });
+    place.pin(0);
+    let time = each(n, || {
+        must(write(there.1, b"x"));
+        must(read(back.0, &mut [0u8; 1]));
+    });
+    must(close(there.1));
+    exits(echo, 0);
+    time
+}
+
+fn wait_for(word: &AtomicU32, wanted: u32, before: u32) {
+    while word.load(Ordering::Acquire) != wanted {
+        let _ = call!(SYS_futex, word, libc::FUTEX_WAIT, before, 0, 0, 0);
+    }
+}
+
+fn set(word: &AtomicU32, value: u32) {
+    word.store(value, Ordering::Release);
+    let _ = call!(SYS_futex, word, libc::FUTEX_WAKE, 1, 0, 0, 0);
+}
+
+fn futex_trip(n: u64, place: Place) -> f64 {
+    let word = atomic_at(must(shared(PAGE)));
+    let echo = spawn(|| {
+        place.pin(1);
+        loop {
+            wait_for(word, 1, 0);
+            set(word, 0);
+        }
+    });
+    place.pin(0);
+    let time = each(n, || {
+        set(word, 1);
+        wait_for(word, 0, 1);
+    });
+    must(kill(echo, libc::SIGKILL));
+    time
+}
+
+/// 64 KiB written by one process and read by another, on one core.
+fn through_a_pipe(n: u64) -> f64 {
+    pin(0);
+    let (reader, writer) = must(pipe());
+    let sink = spawn(|| {
+        must(close(writer));
+        let mut buffer = vec![0u8; 65536];
+        while must(read(reader, &mut buffer)) > 0 {}
+        0
+    });
+    let data = vec![1u8; 65536];
+    let time = each(n, || must(write_all(writer, &data)));
+    must(close(writer));
+    exits(sink, 0);
+    time
+}
