@@ -131,6 +131,11 @@ pub trait FileSystem: Send + Sync {
         true
     }
 
+    /// Whether the files are in no directory and their names only say what they are, such as `pipe:[7]`.
+    fn names_are_descriptions(&self) -> bool {
+        false
+    }
+
     /// Options to show in `/proc/mounts`, each with a leading comma.
     fn options(&self) -> String {
         String::new()

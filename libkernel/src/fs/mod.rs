@@ -7,7 +7,9 @@
 //! No operation here sleeps. One that would have to wait returns `EAGAIN`; the system-call layer waits by polling and tries again.
 #![forbid(unsafe_code)]
 
+pub mod anonymous;
 pub mod caller;
+pub mod change;
 pub mod context;
 pub mod dentry;
 pub mod devfs;

@@ -216,6 +216,12 @@ impl Path {
     /// # Errors
     /// `ENOMEM`.
     pub fn text(&self, root: &Path) -> Result<Option<Vec<u8>>> {
+        let (text, inside) = self.text_and_reach(root)?;
+        Ok(inside.then_some(text))
+    }
+
+    /// The path as far as it can be followed upwards, and whether it leads to `root`.
+    fn text_and_reach(&self, root: &Path) -> Result<(Vec<u8>, bool)> {
         let mut names = Vec::new();
         let mut at = self.clone();
         let mut inside = true;
@@ -246,7 +252,28 @@ impl Path {
         if text.is_empty() {
             text.push(b'/');
         }
-        Ok(inside.then_some(text))
+        Ok((text, inside))
+    }
+}
+
+impl Path {
+    /// The path as the links below `/proc/PID` and getcwd(2) show it: with a note where the file was removed, or is outside of `root`.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub fn display(&self, root: &Path) -> Result<Vec<u8>> {
+        if self.mount.file_system().names_are_descriptions() {
+            return Ok(self.dentry.name().to_vec());
+        }
+        let (mut text, inside) = self.text_and_reach(root)?;
+        if !inside {
+            text.splice(..0, *b"(unreachable)");
+        }
+        let unnamed = self.dentry.parent().is_none() && !Arc::ptr_eq(&self.dentry, &self.mount.root);
+        if self.dentry.is_removed() || unnamed {
+            text.extend_from_slice(b" (deleted)");
+        }
+        Ok(text)
     }
 }
 

@@ -16,12 +16,19 @@ use super::walk::{Last, LastLink, Walk};
 use super::{dentry::Dentry, device, fifo};
 use crate::{Errno, Result};
 
+/// How something is opened.
+#[derive(Clone, Copy)]
+struct How {
+    flags: OpenFlags,
+    mode: u32,
+    patience: fifo::Patience,
+}
+
 /// Opens what `path` names, from `base` or else the working directory; `mode` is for a file that is made.
 ///
-/// The open of a FIFO may be incomplete: the caller waits until [`OpenFile::is_open`].
-///
 /// # Errors
-/// Those of open(2).
+/// Those of open(2); `EAGAIN`, with nothing done, for a FIFO whose other side is not open while waiting for it is asked for
+/// (see [`open_incomplete`]).
 pub fn open(
     caller: &Caller<'_>,
     base: Option<&Path>,
@@ -29,22 +36,39 @@ pub fn open(
     flags: OpenFlags,
     mode: u32,
 ) -> Result<Arc<OpenFile>> {
+    open_incomplete(caller, base, path, flags, mode, fifo::Patience::Refuse)
+}
+
+/// Opens as [`open`] does; with [`fifo::Patience::Wait`] a FIFO is opened though its other side is not, and the caller waits until
+/// [`OpenFile::is_open`].
+///
+/// # Errors
+/// Those of open(2).
+pub fn open_incomplete(
+    caller: &Caller<'_>,
+    base: Option<&Path>,
+    path: &[u8],
+    flags: OpenFlags,
+    mode: u32,
+    patience: fifo::Patience,
+) -> Result<Arc<OpenFile>> {
+    let how = How { flags, mode, patience };
     if flags.contains(OpenFlags::PATH) {
         let keep = OpenFlags::PATH | OpenFlags::DIRECTORY | OpenFlags::NO_FOLLOW | OpenFlags::CLOSE_ON_EXEC;
         return open_path(caller, base, path, flags & keep);
     }
     if flags.contains(OpenFlags::UNNAMED) {
-        return open_unnamed(caller, base, path, flags, mode);
+        return open_unnamed(caller, base, path, how);
     }
     if flags.contains(OpenFlags::CREATE) {
         if flags.contains(OpenFlags::DIRECTORY) {
             return Err(Errno::EINVAL);
         }
-        return open_or_create(caller, base, path, flags, mode);
+        return open_or_create(caller, base, path, how);
     }
     let last = if flags.contains(OpenFlags::NO_FOLLOW) { LastLink::Keep } else { LastLink::Follow };
     let found = Walk::new(caller).resolve(base, path, last)?;
-    open_found(caller, found, flags, false)
+    open_found(caller, found, how, false)
 }
 
 fn open_path(caller: &Caller<'_>, base: Option<&Path>, path: &[u8], flags: OpenFlags) -> Result<Arc<OpenFile>> {
@@ -56,13 +80,8 @@ fn open_path(caller: &Caller<'_>, base: Option<&Path>, path: &[u8], flags: OpenF
     Ok(OpenFile::new(found, None, flags))
 }
 
-fn open_unnamed(
-    caller: &Caller<'_>,
-    base: Option<&Path>,
-    path: &[u8],
-    flags: OpenFlags,
-    mode: u32,
-) -> Result<Arc<OpenFile>> {
+fn open_unnamed(caller: &Caller<'_>, base: Option<&Path>, path: &[u8], how: How) -> Result<Arc<OpenFile>> {
+    let How { flags, mode, .. } = how;
     if !flags.contains(OpenFlags::DIRECTORY) || !flags.writable() {
         return Err(Errno::EINVAL);
     }
@@ -83,20 +102,14 @@ fn open_unnamed(
 }
 
 /// Open with `O_CREAT`: goes along the links that the last component leads through, and makes what the last one names.
-fn open_or_create(
-    caller: &Caller<'_>,
-    base: Option<&Path>,
-    path: &[u8],
-    flags: OpenFlags,
-    mode: u32,
-) -> Result<Arc<OpenFile>> {
+fn open_or_create(caller: &Caller<'_>, base: Option<&Path>, path: &[u8], how: How) -> Result<Arc<OpenFile>> {
     let mut walk = Walk::new(caller);
-    let mut next = match create_step(caller, &mut walk, base, path, flags, mode)? {
+    let mut next = match create_step(caller, &mut walk, base, path, how)? {
         Step::Open(file) => return Ok(file),
         Step::Link(directory, target) => (directory, target),
     };
     loop {
-        next = match create_step(caller, &mut walk, Some(&next.0), &next.1, flags, mode)? {
+        next = match create_step(caller, &mut walk, Some(&next.0), &next.1, how)? {
             Step::Open(file) => return Ok(file),
             Step::Link(directory, target) => (directory, target),
         };
@@ -111,43 +124,32 @@ enum Step {
     Link(Path, Arc<[u8]>),
 }
 
-fn create_step(
-    caller: &Caller<'_>,
-    walk: &mut Walk<'_>,
-    base: Option<&Path>,
-    path: &[u8],
-    flags: OpenFlags,
-    mode: u32,
-) -> Result<Step> {
+fn create_step(caller: &Caller<'_>, walk: &mut Walk<'_>, base: Option<&Path>, path: &[u8], how: How) -> Result<Step> {
+    let flags = how.flags;
     let parent = walk.resolve_parent(base, path)?;
     let Last::Name { name, slash: false } = parent.last else { return Err(Errno::EISDIR) };
-    let (found, made) = find_or_create(caller, &parent.directory, name, flags, mode)?;
+    let (found, made) = find_or_create(caller, &parent.directory, name, how)?;
     if made {
-        return open_found(caller, found, flags, true).map(Step::Open);
+        return open_found(caller, found, how, true).map(Step::Open);
     }
     if flags.contains(OpenFlags::EXCLUSIVE) {
         return Err(Errno::EEXIST);
     }
     if found.inode().attributes().kind() != FileType::Symlink {
-        return open_found(caller, found, flags, false).map(Step::Open);
+        return open_found(caller, found, how, false).map(Step::Open);
     }
     if flags.contains(OpenFlags::NO_FOLLOW) {
         return Err(Errno::ELOOP);
     }
     walk.count_link()?;
     match found.inode().read_link(caller)? {
-        Link::Jump(path) => open_found(caller, path, flags, false).map(Step::Open),
+        Link::Jump(path) => open_found(caller, path, how, false).map(Step::Open),
         Link::Text(target) => Ok(Step::Link(parent.directory, target)),
     }
 }
 
-fn find_or_create(
-    caller: &Caller<'_>,
-    directory: &Path,
-    name: &[u8],
-    flags: OpenFlags,
-    mode: u32,
-) -> Result<(Path, bool)> {
+fn find_or_create(caller: &Caller<'_>, directory: &Path, name: &[u8], how: How) -> Result<(Path, bool)> {
+    let How { flags, mode, .. } = how;
     let attributes = directory.inode().attributes();
     permission::check(attributes, caller.credentials, Access::EXECUTE)?;
     let mut children = directory.dentry.lock_children();
@@ -170,7 +172,8 @@ fn find_or_create(
 }
 
 /// Opens a file that was found. One that was `made` by this open is open as asked, whatever its mode (open(2)).
-fn open_found(caller: &Caller<'_>, path: Path, flags: OpenFlags, made: bool) -> Result<Arc<OpenFile>> {
+fn open_found(caller: &Caller<'_>, path: Path, how: How, made: bool) -> Result<Arc<OpenFile>> {
+    let flags = how.flags;
     let inode = path.inode();
     let attributes = inode.attributes();
     let writes = flags.writable() || flags.contains(OpenFlags::TRUNCATE);
@@ -196,7 +199,7 @@ fn open_found(caller: &Caller<'_>, path: Path, flags: OpenFlags, made: bool) -> 
         }
     }
     let object: Option<Arc<dyn FileObject>> = match attributes.kind() {
-        FileType::Fifo => Some(fifo::open(inode, flags)?),
+        FileType::Fifo => Some(fifo::open(inode, flags, how.patience)?),
         FileType::CharDevice => match inode.open(flags, caller)? {
             Some(object) => Some(object),
             None => Some(device::open(attributes.represents(), flags, caller)?),

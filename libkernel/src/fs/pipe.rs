@@ -181,6 +181,12 @@ impl Pipe {
         self.ring.lock().readers > 0
     }
 
+    /// Whether somebody has the writing side open.
+    #[must_use]
+    pub fn has_writers(&self) -> bool {
+        self.ring.lock().writers > 0
+    }
+
     /// Reads what there is.
     ///
     /// # Errors
