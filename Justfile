@@ -25,6 +25,14 @@ test:
 test-host *FILTER:
     scripts/test.sh host {{FILTER}}
 
+# libkernel's models under loom: all orders of events
+loom *FILTER:
+    scripts/test.sh loom {{FILTER}}
+
+# libkernel's tests under Miri; needs the nightly toolchain with it
+miri *FILTER:
+    scripts/test.sh miri {{FILTER}}
+
 # usertest in Lichen on N cores
 usertest N="4" *ARGUMENTS: build
     ./qemu-runner.sh --smp {{N}} --timeout 1800 --exec 'usertest {{ARGUMENTS}}'
