@@ -7,6 +7,7 @@ extern crate alloc;
 mod arch;
 mod console_log;
 mod drivers;
+mod fs;
 mod memory;
 mod panic;
 mod process;
@@ -100,6 +101,7 @@ extern "C" fn kernel_main(tree: u64, load_address: u64) -> ! {
     }
     uart::enable_interrupts(platform);
     registers::unmask_interrupts();
+    process::start_init(command_line(), fs::init(platform));
     task::run()
 }
 

@@ -1,5 +1,10 @@
 //! Processes at the edge of the machine: how a thread ends.
 
+mod exec;
+mod init;
+
+pub use init::start_init;
+
 use libkernel::process::exit::finish_thread;
 use libkernel::process::{ExitStatus, Thread};
 
