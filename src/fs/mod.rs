@@ -1,11 +1,13 @@
 //! The file tree at boot: a tmpfs as the root, filled from the initramfs.
 
+pub mod mountable;
+
 use alloc::sync::Arc;
 
-use libkernel::fs::initramfs;
+use libkernel::fs::metadata::{DeviceId, FileType};
 use libkernel::fs::mount::{self, Mount, Path};
 use libkernel::fs::tmpfs::Tmpfs;
-use libkernel::fs::{Caller, FsContext};
+use libkernel::fs::{Caller, FsContext, initramfs, memory_devices, namespace};
 use libkernel::machine;
 use libkernel::memory::{PAGE_SIZE, frames};
 use libkernel::process::Credentials;
@@ -23,6 +25,8 @@ pub fn init(platform: &Platform) -> Arc<FsContext> {
     let mount = Mount::detached(root, "rootfs");
     mount::set_root(&mount);
     let context = Arc::new(FsContext::new(Path::root_of(&mount)));
+    memory_devices::register(log_line);
+    make_console(&context);
     if let Some(initrd) = platform.initrd {
         // SAFETY: the loader left the archive there, and the frame allocator was not given this memory. It stays, because files refer to it.
         let image = unsafe {
@@ -38,4 +42,27 @@ pub fn init(platform: &Platform) -> Arc<FsContext> {
         }
     }
     context
+}
+
+/// What every root file system has before the initramfs is unpacked, so that the first program has a console.
+fn make_console(context: &FsContext) {
+    let credentials = Credentials::root();
+    let caller = Caller::kernel(context, &credentials);
+    let console = DeviceId::new(5, 1);
+    let made = namespace::make(&caller, None, b"/dev", FileType::Directory, 0o755, DeviceId::default())
+        .and_then(|_| namespace::make(&caller, None, b"/dev/console", FileType::CharDevice, 0o600, console))
+        .and_then(|_| namespace::make(&caller, None, b"/root", FileType::Directory, 0o700, DeviceId::default()));
+    if made.is_err() {
+        panic::give_up(format_args!("too little memory"));
+    }
+}
+
+/// Takes a line that a program wrote to `/dev/kmsg`.
+fn log_line(line: &[u8]) {
+    // A priority in front, as syslog(2) has it, is not shown.
+    let text = match line.strip_prefix(b"<") {
+        Some(rest) => rest.iter().position(|byte| *byte == b'>').and_then(|end| rest.get(end + 1..)).unwrap_or(line),
+        None => line,
+    };
+    log::info!("{}", text.trim_ascii_end().escape_ascii());
 }

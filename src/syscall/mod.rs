@@ -5,9 +5,18 @@
 #![forbid(unsafe_code)]
 
 mod argument;
+mod descriptor;
+mod directory;
 mod dispatch;
+mod event;
+mod file;
+mod files;
 mod memory;
+mod mount;
 mod outcome;
+mod path;
+mod pipe;
+mod poll;
 mod table;
 
 pub use argument::Argument;

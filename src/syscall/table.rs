@@ -6,6 +6,7 @@
 use libkernel::Result;
 use libkernel::fs::Fd;
 use libkernel::memory::UserPtr;
+use linux_raw_sys::general as linux;
 
 use super::{Argument, Context, Outcome};
 
@@ -70,10 +71,76 @@ macro_rules! system_calls {
 }
 
 system_calls! {
+    5 => setxattr(path: UserPtr<u8>) in path;
+    6 => lsetxattr(path: UserPtr<u8>) in path;
+    7 => fsetxattr(fd: Fd) in path;
+    8 => getxattr(path: UserPtr<u8>) in path;
+    9 => lgetxattr(path: UserPtr<u8>) in path;
+    10 => fgetxattr(fd: Fd) in path;
+    11 => listxattr(path: UserPtr<u8>) in path;
+    12 => llistxattr(path: UserPtr<u8>) in path;
+    13 => flistxattr(fd: Fd) in path;
+    14 => setxattr(path: UserPtr<u8>) in path;
+    15 => lsetxattr(path: UserPtr<u8>) in path;
+    16 => fsetxattr(fd: Fd) in path;
+    17 => getcwd(buffer: UserPtr<u8>, size: usize) in directory;
+    19 => eventfd2(count: u32, flags: u32) in event;
+    23 => dup(fd: Fd) in descriptor;
+    24 => dup3(old: Fd, new: Fd, flags: u32) in descriptor;
+    25 => fcntl(fd: Fd, command: u32, argument: usize) in descriptor, fcntl_blocking;
+    29 => ioctl(fd: Fd, request: u32, argument: usize) in descriptor, ioctl_blocking;
+    32 => flock(fd: Fd, operation: u32) in descriptor, flock_blocking;
+    33 => mknodat(directory: Fd, path: UserPtr<u8>, mode: u32, device: u32) in directory;
+    34 => mkdirat(directory: Fd, path: UserPtr<u8>, mode: u32) in directory;
+    35 => unlinkat(directory: Fd, path: UserPtr<u8>, flags: u32) in directory;
+    36 => symlinkat(target: UserPtr<u8>, directory: Fd, path: UserPtr<u8>) in directory;
+    37 => linkat(old_directory: Fd, old: UserPtr<u8>, new_directory: Fd, new: UserPtr<u8>, flags: u32) in directory;
+    38 => renameat(old_directory: Fd, old: UserPtr<u8>, new_directory: Fd, new: UserPtr<u8>) in directory;
+    39 => umount2(target: UserPtr<u8>, flags: u32) in mount;
+    40 => mount(source: UserPtr<u8>, target: UserPtr<u8>, kind: UserPtr<u8>, flags: usize, options: UserPtr<u8>) in mount;
+    43 => statfs(path: UserPtr<u8>, buffer: UserPtr<linux::statfs>) in mount;
+    44 => fstatfs(fd: Fd, buffer: UserPtr<linux::statfs>) in mount;
+    45 => truncate(path: UserPtr<u8>, size: i64) in path;
+    46 => ftruncate(fd: Fd, size: i64) in file;
+    47 => fallocate(fd: Fd, mode: u32, offset: i64, length: i64) in file;
+    48 => faccessat(directory: Fd, path: UserPtr<u8>, mode: u32) in path;
+    49 => chdir(path: UserPtr<u8>) in directory;
+    50 => fchdir(fd: Fd) in directory;
+    51 => chroot(path: UserPtr<u8>) in directory;
+    52 => fchmod(fd: Fd, mode: u32) in path;
+    53 => fchmodat(directory: Fd, path: UserPtr<u8>, mode: u32) in path;
+    54 => fchownat(directory: Fd, path: UserPtr<u8>, uid: u32, gid: u32, flags: u32) in path;
+    55 => fchown(fd: Fd, uid: u32, gid: u32) in path;
+    56 => openat(directory: Fd, path: UserPtr<u8>, flags: u32, mode: u32) in path, openat_blocking;
+    57 => close(fd: Fd) in descriptor;
+    59 => pipe2(fds: UserPtr<[i32; 2]>, flags: u32) in pipe;
+    61 => getdents64(fd: Fd, buffer: UserPtr<u8>, length: u32) in directory;
+    62 => lseek(fd: Fd, distance: i64, whence: u32) in file;
+    63 => read(fd: Fd, buffer: UserPtr<u8>, length: usize) in file, read_blocking;
+    64 => write(fd: Fd, buffer: UserPtr<u8>, length: usize) in file, write_blocking;
+    65 => readv(fd: Fd, vector: UserPtr<linux::iovec>, count: usize) in file, readv_blocking;
+    66 => writev(fd: Fd, vector: UserPtr<linux::iovec>, count: usize) in file, writev_blocking;
+    67 => pread64(fd: Fd, buffer: UserPtr<u8>, length: usize, offset: i64) in file, pread64_blocking;
+    68 => pwrite64(fd: Fd, buffer: UserPtr<u8>, length: usize, offset: i64) in file, pwrite64_blocking;
+    69 => preadv(fd: Fd, vector: UserPtr<linux::iovec>, count: usize, offset: i64) in file, preadv_blocking;
+    70 => pwritev(fd: Fd, vector: UserPtr<linux::iovec>, count: usize, offset: i64) in file, pwritev_blocking;
+    72 => pselect6(count: i32, readable: UserPtr<u64>, writable: UserPtr<u64>, exceptional: UserPtr<u64>, timeout: UserPtr<linux::__kernel_timespec>, mask: UserPtr<[u64; 2]>) in poll, pselect6_blocking;
+    73 => ppoll(fds: UserPtr<linux::pollfd>, count: usize, timeout: UserPtr<linux::__kernel_timespec>, mask: UserPtr<u64>, size: usize) in poll, ppoll_blocking;
+    78 => readlinkat(directory: Fd, path: UserPtr<u8>, buffer: UserPtr<u8>, size: i32) in path;
+    79 => newfstatat(directory: Fd, path: UserPtr<u8>, buffer: UserPtr<linux::stat>, flags: u32) in path;
+    80 => fstat(fd: Fd, buffer: UserPtr<linux::stat>) in path;
+    81 => sync() in file;
+    82 => fsync(fd: Fd) in file;
+    83 => fdatasync(fd: Fd) in file;
+    84 => sync_file_range(fd: Fd, offset: i64, length: i64, flags: u32) in file;
+    88 => utimensat(directory: Fd, path: UserPtr<u8>, times: UserPtr<[[i64; 2]; 2]>, flags: u32) in path;
+    166 => umask(mask: u32) in directory;
+    213 => readahead(fd: Fd, offset: i64, count: usize) in file;
     214 => brk(address: u64) in memory;
     215 => munmap(address: u64, length: u64) in memory;
     216 => mremap(old: u64, old_length: u64, new_length: u64, flags: u32, new: u64) in memory;
     222 => mmap(address: u64, length: u64, prot: u32, flags: u32, fd: Fd, offset: u64) in memory;
+    223 => fadvise64(fd: Fd, offset: i64, length: i64, advice: u32) in file;
     226 => mprotect(address: u64, length: u64, prot: u32) in memory;
     227 => msync(address: u64, length: u64, flags: u32) in memory;
     228 => mlock(address: u64, length: u64) in memory;
@@ -82,7 +149,16 @@ system_calls! {
     231 => munlockall() in memory;
     232 => mincore(address: u64, length: u64, vector: UserPtr<u8>) in memory;
     233 => madvise(address: u64, length: u64, advice: u32) in memory;
+    267 => syncfs(fd: Fd) in file;
+    276 => renameat2(old_directory: Fd, old: UserPtr<u8>, new_directory: Fd, new: UserPtr<u8>, flags: u32) in directory;
+    279 => memfd_create(name: UserPtr<u8>, flags: u32) in descriptor;
     284 => mlock2(address: u64, length: u64, flags: u32) in memory;
+    286 => preadv2(fd: Fd, vector: UserPtr<linux::iovec>, count: usize, offset: i64, high: usize, flags: u32) in file, preadv2_blocking;
+    287 => pwritev2(fd: Fd, vector: UserPtr<linux::iovec>, count: usize, offset: i64, high: usize, flags: u32) in file, pwritev2_blocking;
+    291 => statx(directory: Fd, path: UserPtr<u8>, flags: u32, mask: u32, buffer: UserPtr<linux::statx>) in path;
+    436 => close_range(first: u32, last: u32, flags: u32) in descriptor;
+    439 => faccessat2(directory: Fd, path: UserPtr<u8>, mode: u32, flags: u32) in path;
+    452 => fchmodat2(directory: Fd, path: UserPtr<u8>, mode: u32, flags: u32) in path;
 }
 
 /// The handlers by number.

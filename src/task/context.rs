@@ -18,6 +18,8 @@ pub struct Context {
     pub thread: Arc<Thread>,
     /// The program's registers.
     pub registers: UserContext,
+    /// How far the call came before it had to wait, in its own unit; 0 at its beginning.
+    pub progress: usize,
     pub(super) state: Arc<UserState>,
     argument0: u64,
     restart: Option<Errno>,
@@ -25,13 +27,14 @@ pub struct Context {
 
 impl Context {
     pub(super) fn new(thread: Arc<Thread>, registers: UserContext, state: Arc<UserState>) -> Self {
-        Self { thread, registers, state, argument0: 0, restart: None }
+        Self { thread, registers, progress: 0, state, argument0: 0, restart: None }
     }
 
     /// A system call begins: its first argument is kept, because the result takes its register.
     #[inline]
     pub fn begin_call(&mut self) {
         self.argument0 = self.registers.x[0];
+        self.progress = 0;
         self.restart = None;
     }
 
