@@ -50,6 +50,10 @@ boot-test N="4": build
 loop COUNT N="4": build
     scripts/loop.sh {{COUNT}} {{N}}
 
+# Measure what docs/performance.md reports, beside Linux
+figures *ROWS: build
+    scripts/figures.sh {{ROWS}}
+
 # Boot and wait for gdb, and attach it with Lichen's commands
 gdb N="4": build
     scripts/gdb.sh {{N}} {{profile}}

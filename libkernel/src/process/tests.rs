@@ -276,7 +276,8 @@ fn the_table_can_be_read_while_processes_come_and_go() {
         let stop = stop.clone();
         std::thread::spawn(move || {
             let mut seen = 0;
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+            // At least once, however late this thread starts.
+            loop {
                 let mut last = 0;
                 for process in table::processes() {
                     assert!(process.pid().number() > last);
@@ -284,8 +285,10 @@ fn the_table_can_be_read_while_processes_come_and_go() {
                     let _ = (process.name(), process.usage(), process.group_id(), process.is_zombie());
                     seen += 1;
                 }
+                if stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    return seen;
+                }
             }
-            seen
         })
     };
     for _ in 0..2000 {
