@@ -19,7 +19,8 @@ output=${CARGO_TARGET_DIR:-target}
 mkdir -p target
 
 cargo build -p usertest --release --target "$USERTEST_TARGET"
-initramfs/build.sh --usertest "$output/$USERTEST_TARGET/release/usertest"
+"$OBJCOPY" --strip-debug "$output/$USERTEST_TARGET/release/usertest" target/usertest
+initramfs/build.sh --usertest target/usertest
 [ "$profile" != usertest ] || exit 0
 
 cargo build -p lichen --profile "$profile" --target "$KERNEL_TARGET"
