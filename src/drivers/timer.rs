@@ -45,6 +45,11 @@ pub fn start() -> u64 {
     START.load(Ordering::Relaxed)
 }
 
+/// Nanoseconds a tick, as a fixed-point number with 32 fractional bits.
+pub fn scale() -> u64 {
+    NANOSECONDS_PER_TICK.load(Ordering::Relaxed)
+}
+
 /// Starts the clock. As early as possible.
 pub fn init_clock() {
     let frequency = frequency().max(1);

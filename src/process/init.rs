@@ -18,7 +18,7 @@ use libkernel::process::resources::{Resources, set_nothing};
 use libkernel::process::{Credentials, Thread, birth};
 use libkernel::{Errno, Result, random};
 
-use super::exec;
+use super::{exec, vdso};
 use crate::arch::context::UserContext;
 use crate::arch::fp::FpState;
 use crate::{panic, task};
@@ -30,6 +30,9 @@ const FRAMES_PER_THREAD: usize = 8;
 
 /// Makes the first process and its task, which starts on this core when the executor runs.
 pub fn start_init(command_line: &CommandLine, context: Arc<FsContext>) {
+    if vdso::init().is_err() {
+        panic::give_up(format_args!("too little memory"));
+    }
     let (thread, program) = match first_program(command_line, context) {
         Ok(first) => first,
         Err(error) => panic::give_up(format_args!("no working init found: {error}")),

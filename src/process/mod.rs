@@ -2,6 +2,7 @@
 
 mod exec;
 mod init;
+pub mod vdso;
 
 pub use init::start_init;
 

@@ -56,6 +56,7 @@ impl Machine for Aarch64 {
 
     fn set_realtime_offset_ns(offset: u64) {
         REALTIME_OFFSET.store(offset, Ordering::Relaxed);
+        crate::process::vdso::update_clock();
     }
 
     #[inline]

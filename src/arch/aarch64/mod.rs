@@ -5,6 +5,7 @@ pub mod cache;
 pub mod context;
 pub mod core_local;
 mod exceptions;
+pub mod features;
 pub mod fp;
 mod machine;
 pub mod mmu;
@@ -14,6 +15,7 @@ pub mod smp;
 pub mod tlb;
 pub mod user;
 pub mod user_memory;
+pub mod vdso;
 
 use core::arch::global_asm;
 
