@@ -1,6 +1,6 @@
 //! `usertest`: tests of Linux behaviour, run as a program under Lichen and under Linux.
 //!
-//! `usertest [FILTER]... [--list] [--repeat N] [--jobs N] [--patience N]` runs the
+//! `usertest [FILTER]... [--list] [--repeat N] [--jobs N] [--patience N] [--times]` runs the
 //! tests whose names contain a filter; `usertest fuzz SEED COUNT` throws random
 //! system calls at the kernel; `usertest bench [ROW]... [--n N]` measures paths. As
 //! the first process of a machine it mounts what it needs, runs what the kernel's
@@ -17,7 +17,7 @@ mod tests;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: usertest [FILTER]... [--list] [--repeat N] [--jobs N] [--patience N]
+const USAGE: &str = "usage: usertest [FILTER]... [--list] [--repeat N] [--jobs N] [--patience N] [--times]
        usertest fuzz SEED COUNT
        usertest bench [ROW]... [--n N]";
 
@@ -59,13 +59,14 @@ fn usage(problem: &str) -> u8 {
 }
 
 fn run_tests(args: Vec<String>) -> u8 {
-    let mut options = runner::Options { filters: Vec::new(), repeat: 1, jobs: 1, patience: 1 };
+    let mut options = runner::Options { filters: Vec::new(), repeat: 1, jobs: 1, patience: 1, times: false };
     let mut list = false;
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
         let mut number = || args.next().and_then(|text| text.parse::<usize>().ok()).filter(|n| *n > 0);
         match arg.as_str() {
             "--list" => list = true,
+            "--times" => options.times = true,
             "--help" => {
                 println!("{USAGE}");
                 return 0;

@@ -5,7 +5,7 @@
 //! The runner sleeps in `sigtimedwait` until a child ends or a limit expires.
 
 use crate::call;
-use crate::sys::{self, Errno, Fd, Pid, SECOND, Status};
+use crate::sys::{self, Errno, Fd, MS, Pid, SECOND, Status};
 use crate::tests::Test;
 use std::ffi::CString;
 use std::io::Write;
@@ -22,6 +22,8 @@ pub struct Options {
     pub jobs: usize,
     /// Factor on every time limit, for slow machines.
     pub patience: u64,
+    /// Whether to print how long each took.
+    pub times: bool,
 }
 
 /// How many tests passed and failed.
@@ -31,6 +33,7 @@ pub struct Tally {
     pub passed: usize,
     /// Failed.
     pub failed: usize,
+    times: bool,
 }
 
 struct Running {
@@ -51,7 +54,7 @@ pub fn run(options: &Options) -> Tally {
     let mut queue =
         (0..options.repeat).flat_map(|_| crate::tests::all()).filter(|test| selected(test, &options.filters));
     let mut running: Vec<Running> = Vec::new();
-    let mut tally = Tally::default();
+    let mut tally = Tally { times: options.times, ..Tally::default() };
     let mut number = 0;
     // Strays of a finished test are reparented here and reaped.
     let _ = call!(SYS_prctl, libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
@@ -62,7 +65,7 @@ pub fn run(options: &Options) -> Tally {
             number += 1;
             match start(test, number, options.patience) {
                 Ok(entry) => running.push(entry),
-                Err(errno) => tally.count(test, Err(format!("cannot start it: {errno:?}"))),
+                Err(errno) => tally.count(test, 0, Err(format!("cannot start it: {errno:?}"))),
             }
         }
         if running.is_empty() {
@@ -74,16 +77,17 @@ pub fn run(options: &Options) -> Tally {
 }
 
 impl Tally {
-    fn count(&mut self, test: &Test, outcome: Result<(), String>) {
+    fn count(&mut self, test: &Test, spent: u64, outcome: Result<(), String>) {
+        let time = if self.times { format!(" ({} ms)", spent / MS) } else { String::new() };
         let mut out = std::io::stdout().lock();
         let _ = match outcome {
             Ok(()) => {
                 self.passed += 1;
-                writeln!(out, "ok {}", test.name())
+                writeln!(out, "ok {}{time}", test.name())
             }
             Err(reason) => {
                 self.failed += 1;
-                writeln!(out, "FAILED {}: {reason}", test.name())
+                writeln!(out, "FAILED {}: {reason}{time}", test.name())
             }
         };
         let _ = out.flush();
@@ -164,6 +168,7 @@ fn wait_for_news(running: &mut Vec<Running>, tally: &mut Tally) {
 
 /// Counts a finished test (`status`) or one whose time is up (`None`), and clears away what it left.
 fn settle(entry: Running, status: Option<Status>, tally: &mut Tally) {
+    let spent = sys::now() - entry.started;
     let outcome = match status {
         None => Err(format!("time limit of {} s{}", entry.limit / SECOND, whereabouts(entry.pid))),
         Some(status) => verdict(status, &take_report(entry.report)),
@@ -177,7 +182,7 @@ fn settle(entry: Running, status: Option<Status>, tally: &mut Tally) {
     if let Ok(path) = entry.scratch.to_str() {
         let _ = std::fs::remove_dir_all(path);
     }
-    tally.count(entry.test, outcome);
+    tally.count(entry.test, spent, outcome);
 }
 
 /// Where a process that hangs is waiting, for the report.

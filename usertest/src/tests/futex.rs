@@ -291,7 +291,7 @@ fn waiters_die_with_their_process() {
 }
 
 fn no_wake_is_lost_in_ping_pong() {
-    const ROUNDS: u32 = 10_000;
+    const ROUNDS: u32 = 3_000;
     let word = word();
     let child = spawn(|| {
         for round in 0..ROUNDS {

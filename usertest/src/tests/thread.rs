@@ -250,7 +250,7 @@ fn mutex_torture() {
 }
 
 fn condvar_torture() {
-    const ROUNDS: usize = 5_000;
+    const ROUNDS: usize = 1_000;
     let state = Arc::new((Mutex::new(0usize), Condvar::new()));
     // Each of four takes its turn: turn number modulo four.
     let handles: Vec<_> = (0..4)
@@ -274,7 +274,7 @@ fn condvar_torture() {
 }
 
 fn barrier_torture() {
-    const ROUNDS: usize = 3_000;
+    const ROUNDS: usize = 1_000;
     let barrier = Arc::new(Barrier::new(4));
     let arrived = Arc::new(AtomicUsize::new(0));
     let handles: Vec<_> = (0..4)
