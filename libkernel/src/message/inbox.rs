@@ -44,11 +44,11 @@ unsafe impl<T: Copy + Send> Sync for Node<T> {}
 #[derive(Debug)]
 pub struct Envelope<T: Copy> {
     /// The node inside what is sent.
-    pub(crate) node: NonNull<Node<T>>,
+    pub node: NonNull<Node<T>>,
     /// The owning pointer of what is sent.
-    pub(crate) content: *const (),
+    pub content: *const (),
     /// Which kind of message it is.
-    pub(crate) tag: T,
+    pub tag: T,
 }
 
 /// Something that can be sent.

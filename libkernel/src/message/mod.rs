@@ -9,7 +9,7 @@ mod cores;
 mod inbox;
 mod steal;
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests;
 
 use alloc::boxed::Box;

@@ -8,7 +8,7 @@ mod listeners;
 mod table;
 mod wait;
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests;
 
 pub use listeners::Listeners;

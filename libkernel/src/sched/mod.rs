@@ -27,7 +27,7 @@ mod realtime;
 mod run_queue;
 mod weight;
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests;
 
 pub use average::Average;

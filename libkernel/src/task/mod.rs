@@ -31,7 +31,7 @@ mod wait_location;
 mod waker;
 mod yielding;
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests;
 
 pub use accounting::{Accounting, Clock};

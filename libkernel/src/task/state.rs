@@ -95,8 +95,8 @@ impl TaskState {
             Ok(_) => true,
             Err(state) => {
                 debug_assert_eq!(state, RUNNING | READY, "only a running task can be parked");
-                // Nobody but the core that runs the task clears a bit, so the word cannot change under us.
-                self.0.store(READY, Ordering::Release);
+                // A swap, not a store: a further wake may have come since, and the next poll must see what came before it.
+                self.0.swap(READY, Ordering::AcqRel);
                 false
             }
         }

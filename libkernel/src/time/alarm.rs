@@ -23,7 +23,7 @@ impl Alarm {
     /// Wakes `waker` at `deadline` (monotonic nanoseconds), instead of what was set before.
     pub fn set(&mut self, deadline: u64, waker: &Waker) {
         self.clear();
-        if let Some(timer) = self.timer.as_ref().filter(|timer| timer.is_idle()) {
+        if let Some(timer) = self.timer.as_ref().filter(|timer| timer.state().is_idle()) {
             timer.set_waker(waker);
             if core_timer::start(timer, deadline) {
                 return;

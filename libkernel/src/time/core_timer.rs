@@ -59,7 +59,7 @@ pub(super) fn start(timer: &Arc<Timer>, deadline: u64) -> bool {
 
 /// Cancels a timer wherever it is: afterwards it wakes nobody, unless it has expired already.
 pub(super) fn cancel(timer: &Arc<Timer>) {
-    if !timer.cancel() {
+    if !timer.state().cancel() {
         return;
     }
     let interrupts = machine::mask_interrupts();

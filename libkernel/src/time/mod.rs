@@ -8,9 +8,10 @@ mod alarm;
 mod core_timer;
 mod queue;
 mod sleep;
+mod state;
 mod timer;
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests;
 
 pub use alarm::Alarm;

@@ -46,7 +46,7 @@ impl TimerQueue {
     /// Takes a cancelled timer of this core out, if it is still here, and makes it idle.
     pub(super) fn remove_cancelled(&mut self, timer: &Timer) {
         drop(self.timers.remove(&timer.key()));
-        timer.retire();
+        timer.state().retire();
     }
 
     /// Takes out the first timer that is due at `now`. It has to be told to wake its user, without this queue borrowed.
@@ -54,7 +54,7 @@ impl TimerQueue {
     pub(super) fn pop_due(&mut self, now: u64) -> Option<Arc<Timer>> {
         while self.first_deadline().is_some_and(|deadline| deadline <= now) {
             let timer = self.timers.pop_first()?.into_timer();
-            if timer.expire() {
+            if timer.state().expire() {
                 return Some(timer);
             }
             // Cancelled elsewhere; the message that says so will retire it.

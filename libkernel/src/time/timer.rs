@@ -1,36 +1,24 @@
 //! One timer: shared between its user and the core on whose queue it is.
-//!
-//! | state | meaning | who may change it |
-//! |---|---|---|
-//! | idle | in no queue; never started, or expired | the user: `arm` |
-//! | armed | in the queue of its home core | the home core: expiry. Anyone: `cancel` |
-//! | cancelled | will not wake; the home core still has it in its queue, or a message about it under way | the home core: `retire` |
-//!
-//! A cancelled timer stays alive, because the queue and the message hold references, and it cannot be armed before its home core has
-//! retired it, so a late message never takes away a new deadline.
 
 use alloc::sync::Arc;
 use core::cell::UnsafeCell;
 use core::fmt;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use core::task::Waker;
 
+use super::state::TimerState;
 use crate::message::{Kind, Node};
 use crate::sync::IrqSpinLock;
-use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::tree::{Element, Links};
-
-const IDLE: u32 = 0;
-const ARMED: u32 = 1;
-const CANCELLED: u32 = 2;
 
 /// A timer; see [`Alarm`](super::Alarm) for its use.
 pub struct Timer {
     pub(crate) node: Node<Kind>,
-    state: AtomicU32,
+    state: TimerState,
     /// Written by the user while idle; read by anyone who knows the timer to be armed or cancelled.
-    home: core::sync::atomic::AtomicU32,
-    deadline: core::sync::atomic::AtomicU64,
-    sequence: core::sync::atomic::AtomicU64,
+    home: AtomicU32,
+    deadline: AtomicU64,
+    sequence: AtomicU64,
     waker: IrqSpinLock<Option<Waker>>,
     /// Belongs to the [`Armed`] token.
     links: UnsafeCell<Links<Armed>>,
@@ -46,7 +34,7 @@ impl Timer {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             node: Node::new(),
-            state: AtomicU32::new(IDLE),
+            state: TimerState::new(),
             home: Default::default(),
             deadline: Default::default(),
             sequence: Default::default(),
@@ -55,10 +43,10 @@ impl Timer {
         })
     }
 
-    /// Whether it can be armed.
+    /// The state.
     #[inline]
-    pub(super) fn is_idle(&self) -> bool {
-        self.state.load(Ordering::Acquire) == IDLE
+    pub(super) fn state(&self) -> &TimerState {
+        &self.state
     }
 
     /// Sets what the expiry wakes.
@@ -74,32 +62,13 @@ impl Timer {
 
     /// Takes an idle timer to armed; the token goes into the queue of core `home`. `None` if it is not idle.
     pub(super) fn arm(self: &Arc<Self>, home: u32, deadline: u64, sequence: u64) -> Option<Armed> {
-        if !self.is_idle() {
+        if !self.state.is_idle() {
             return None;
         }
         self.home.store(home, Ordering::Relaxed);
         self.deadline.store(deadline, Ordering::Relaxed);
         self.sequence.store(sequence, Ordering::Relaxed);
-        self.state.compare_exchange(IDLE, ARMED, Ordering::AcqRel, Ordering::Relaxed).ok()?;
-        Some(Armed(self.clone()))
-    }
-
-    /// Takes an armed timer to cancelled. `true`: the caller has to tell the home core.
-    #[must_use]
-    pub(super) fn cancel(&self) -> bool {
-        self.state.compare_exchange(ARMED, CANCELLED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-    }
-
-    /// Takes an armed timer, which has left its queue, to idle; `true` if it was not cancelled before and is to wake.
-    #[must_use]
-    pub(super) fn expire(&self) -> bool {
-        self.state.compare_exchange(ARMED, IDLE, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-    }
-
-    /// Ends a cancellation, on the home core, when the timer is in no queue.
-    pub(super) fn retire(&self) {
-        let before = self.state.swap(IDLE, Ordering::AcqRel);
-        debug_assert_eq!(before, CANCELLED, "only a cancelled timer is retired");
+        self.state.arm().then(|| Armed(self.clone()))
     }
 
     /// Wakes the user.

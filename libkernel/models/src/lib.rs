@@ -1,0 +1,19 @@
+//! The lock-free parts of `libkernel`, compiled with loom's atomics: the very same source files.
+//!
+//! The tests run each model through every interleaving that the memory model allows.
+
+/// What the shared sources know as `crate::sync`.
+pub mod sync {
+    /// Loom's stand-ins.
+    pub mod atomic {
+        pub use loom::cell::Cell;
+        pub use loom::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+    }
+}
+
+#[path = "../../src/message/inbox.rs"]
+pub mod inbox;
+#[path = "../../src/task/state.rs"]
+pub mod task_state;
+#[path = "../../src/time/state.rs"]
+pub mod timer_state;
