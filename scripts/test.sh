@@ -61,8 +61,7 @@ host() {
 }
 
 loom() {
-    RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/loom \
-        step loom cargo test -q -p libkernel --release --lib -- "${@:-loom}"
+    step loom cargo test -q -p libkernel-models --release -- "$@"
 }
 
 # Needs the nightly toolchain with Miri. A task that a test leaves parked holds itself through its waker: not a leak.
