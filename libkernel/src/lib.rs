@@ -18,6 +18,7 @@ pub mod command_line;
 pub mod elf;
 pub mod errno;
 pub mod fs;
+pub mod futex;
 pub mod io;
 pub mod machine;
 pub mod memory;

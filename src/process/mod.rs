@@ -15,6 +15,7 @@ use crate::task::Context;
 pub fn end_thread(cx: &mut Context) {
     let thread: &alloc::sync::Arc<Thread> = &cx.thread;
     let status = thread.process().ending().unwrap_or(ExitStatus::Exited(0));
+    libkernel::futex::end_thread(thread, &thread.space());
     thread.give_up_resources();
     libkernel::memory::deactivate();
     finish_thread(thread, status);

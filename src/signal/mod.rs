@@ -1,9 +1,11 @@
 //! Signals at the edge of user mode: what becomes of an interrupted call, and the way into a handler.
 
 use libkernel::Errno;
-use libkernel::signal::{Action, SignalInfo};
-use linux_raw_sys::general::__NR_restart_syscall;
+use libkernel::signal::{Action, AlternateStack, Disposition, Signal, SignalInfo};
+use linux_raw_sys::general as abi;
 
+use crate::arch::signal_frame;
+use crate::process::vdso;
 use crate::task::Context;
 
 /// No handler runs: an interrupted call is made again, and a temporary mask ends.
@@ -11,13 +13,42 @@ pub fn no_handler(cx: &mut Context) {
     if let Some(error) = cx.take_restart() {
         cx.rewind_call();
         if error == Errno::ERESTART_RESTARTBLOCK {
-            cx.registers.x[8] = u64::from(__NR_restart_syscall);
+            cx.registers.x[8] = u64::from(abi::__NR_restart_syscall);
         }
     }
     cx.thread.signals().restore_mask();
 }
 
-/// Makes the thread run a signal's handler next.
-pub fn enter_handler(cx: &mut Context, info: SignalInfo, _action: Action) {
-    cx.thread.signals().force_fatal(info.signal);
+/// Makes the thread run a signal's handler next. An interrupted call is made again after it, or has failed with `EINTR`. A
+/// stack that cannot take the handler's frame kills.
+pub fn enter_handler(cx: &mut Context, info: SignalInfo, action: Action) {
+    let Disposition::Handler(handler) = action.disposition else { return };
+    if let Some(code) = cx.take_restart() {
+        if code == Errno::ERESTARTNOINTR || (code == Errno::ERESTARTSYS && action.has(abi::SA_RESTART)) {
+            cx.rewind_call();
+        } else {
+            cx.registers.x[0] = Errno::EINTR.to_return_value() as u64;
+        }
+    }
+    let fp = cx.fp_state();
+    let space = cx.thread.space();
+    let signals = cx.thread.signals();
+    let stack = signals.alternate_stack();
+    let delivery = signal_frame::Delivery {
+        info: &info,
+        action: &action,
+        handler,
+        mask: signals.mask_for_frame(),
+        stack,
+        trampoline: vdso::sigreturn_address(&space),
+        fp: &fp,
+    };
+    if signal_frame::build(&mut cx.registers, &space, &delivery).is_err() {
+        signals.force_fatal(Signal::SEGV);
+        return;
+    }
+    if stack.autodisarm {
+        signals.replace_alternate_stack(AlternateStack::NONE);
+    }
+    signals.enter_handler(info.signal, &action);
 }

@@ -11,12 +11,14 @@ mod dispatch;
 mod event;
 mod file;
 mod files;
+mod futex;
 mod memory;
 mod mount;
 mod outcome;
 mod path;
 mod pipe;
 mod poll;
+mod signal;
 mod table;
 
 pub use argument::Argument;

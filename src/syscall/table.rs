@@ -134,6 +134,19 @@ system_calls! {
     83 => fdatasync(fd: Fd) in file;
     84 => sync_file_range(fd: Fd, offset: i64, length: i64, flags: u32) in file;
     88 => utimensat(directory: Fd, path: UserPtr<u8>, times: UserPtr<[[i64; 2]; 2]>, flags: u32) in path;
+    98 => futex(address: u64, operation: u32, value: u32, fourth: u64, second: u64, third: u32) in futex, futex_blocking;
+    128 => restart_syscall() in signal, restart_syscall_blocking;
+    129 => kill(pid: i32, number: i32) in signal;
+    130 => tkill(tid: i32, number: i32) in signal;
+    131 => tgkill(pid: i32, tid: i32, number: i32) in signal;
+    132 => sigaltstack(new: UserPtr<[u64; 3]>, old: UserPtr<[u64; 3]>) in signal;
+    133 => rt_sigsuspend(mask: UserPtr<u64>, size: usize) in signal, rt_sigsuspend_blocking;
+    134 => rt_sigaction(number: i32, new: UserPtr<[u8; 32]>, old: UserPtr<[u8; 32]>, size: usize) in signal;
+    135 => rt_sigprocmask(how: u32, new: UserPtr<u64>, old: UserPtr<u64>, size: usize) in signal;
+    136 => rt_sigpending(to: UserPtr<u8>, size: usize) in signal;
+    137 => rt_sigtimedwait(set: UserPtr<u64>, to: UserPtr<u8>, timeout: UserPtr<[i64; 2]>, size: usize) in signal, rt_sigtimedwait_blocking;
+    138 => rt_sigqueueinfo(pid: i32, number: i32, from: UserPtr<u8>) in signal;
+    139 => rt_sigreturn() in signal;
     166 => umask(mask: u32) in directory;
     213 => readahead(fd: Fd, offset: i64, count: usize) in file;
     214 => brk(address: u64) in memory;
@@ -149,6 +162,7 @@ system_calls! {
     231 => munlockall() in memory;
     232 => mincore(address: u64, length: u64, vector: UserPtr<u8>) in memory;
     233 => madvise(address: u64, length: u64, advice: u32) in memory;
+    240 => rt_tgsigqueueinfo(pid: i32, tid: i32, number: i32, from: UserPtr<u8>) in signal;
     267 => syncfs(fd: Fd) in file;
     276 => renameat2(old_directory: Fd, old: UserPtr<u8>, new_directory: Fd, new: UserPtr<u8>, flags: u32) in directory;
     279 => memfd_create(name: UserPtr<u8>, flags: u32) in descriptor;

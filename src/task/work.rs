@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use core::ops::ControlFlow;
 
 use libkernel::memory::{self, Access, VirtAddr};
+use libkernel::process::limits::Resource;
 use libkernel::process::{ExitStatus, Thread};
 use libkernel::signal::{Next, Signal, SignalInfo, StateChange};
 use libkernel::task::{with_current, yield_now};
@@ -37,6 +38,7 @@ pub async fn before_user(cx: &mut Context) -> ControlFlow<()> {
             Next::Nothing => break,
             Next::Handle { info, action } => signal::enter_handler(cx, info, action),
             Next::Terminate { signal, core } => {
+                let core = core && process.soft_limit(Resource::Core) != Some(0);
                 process.begin_end(ExitStatus::Killed { signal: signal.number() as u8, core });
             }
             Next::Leave => {

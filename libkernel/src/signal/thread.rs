@@ -13,8 +13,8 @@ use super::queue::Target;
 use super::stop::StateChange;
 use crate::process::roster::Member;
 use crate::sync::{IrqSpinLock, SpinLock};
-use crate::task::Task;
-use crate::{Errno, Result};
+use crate::task::{Activity, Task};
+use crate::{Errno, Result, machine};
 
 /// Smallest alternate stack a program may set, in bytes (`MINSIGSTKSZ` on arm64).
 const SMALLEST_STACK: u64 = 5120;
@@ -68,15 +68,6 @@ pub enum RestartBlock {
         /// User address.
         remaining: u64,
     },
-    /// poll: the array, its length, and the absolute deadline if there is one.
-    Poll {
-        /// User address of the descriptors.
-        descriptors: u64,
-        /// How many.
-        count: u32,
-        /// Nanoseconds of the monotonic clock.
-        deadline: Option<u64>,
-    },
     /// A futex wait with a relative timeout.
     Futex {
         /// User address.
@@ -85,8 +76,8 @@ pub enum RestartBlock {
         value: u32,
         /// Nanoseconds of the monotonic clock.
         deadline: u64,
-        /// The operation and its flags.
-        operation: u32,
+        /// No other address space maps it.
+        private: bool,
         /// The bits to be woken by.
         bits: u32,
     },
@@ -242,6 +233,11 @@ impl ThreadSignals {
         let task = self.task.lock();
         if let Some(task) = task.as_ref() {
             task.set_interrupt(true);
+            let core = task.accounting().last_core();
+            if task.activity() == Activity::Running && core != machine::core_id() {
+                // It may be in user mode there, where nothing else makes it look.
+                machine::raise_ipi(core);
+            }
         }
     }
 

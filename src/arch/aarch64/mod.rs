@@ -11,6 +11,7 @@ mod machine;
 pub mod mmu;
 pub mod psci;
 pub mod registers;
+pub mod signal_frame;
 pub mod smp;
 pub mod tlb;
 pub mod user;

@@ -1,0 +1,229 @@
+//! futex(2).
+#![forbid(unsafe_code)]
+
+use core::pin::pin;
+
+use libkernel::futex::{self, ANY, Key, WakeOp, Word};
+use libkernel::process::clock::from_timespec;
+use libkernel::memory::{AddressSpace, USER_LIMIT, UserPtr};
+use libkernel::signal::RestartBlock;
+use libkernel::task::interruptible;
+use libkernel::time::with_timeout;
+use libkernel::{Errno, Result, machine};
+use linux_raw_sys::general as abi;
+
+use super::{Context, Outcome};
+
+/// How often a word may vanish between being made present and being looked at.
+const PATIENCE: usize = 64;
+
+/// What a call names besides the operation.
+#[derive(Clone, Copy)]
+struct Call {
+    address: u64,
+    private: bool,
+    command: u32,
+    value: u32,
+    /// The timeout's address, or a count.
+    fourth: u64,
+    second: u64,
+    third: u32,
+    realtime: bool,
+}
+
+impl Call {
+    fn decode(address: u64, operation: u32, value: u32, fourth: u64, second: u64, third: u32) -> Result<Self> {
+        let realtime = operation & abi::FUTEX_CLOCK_REALTIME != 0;
+        let command = operation & abi::FUTEX_CMD_MASK as u32;
+        if realtime && command != abi::FUTEX_WAIT_BITSET {
+            return Err(Errno::ENOSYS);
+        }
+        check_address(address)?;
+        let private = operation & abi::FUTEX_PRIVATE_FLAG != 0;
+        Ok(Self { address, private, command, value, fourth, second, third, realtime })
+    }
+
+    fn key(&self, space: &AddressSpace, address: u64) -> Result<Key> {
+        Key::new(space, address, self.private)
+    }
+
+    /// The deadline in nanoseconds of the monotonic clock, if there is one.
+    fn deadline(&self, space: &AddressSpace) -> Result<Option<u64>> {
+        let Some(timeout) = UserPtr::<[i64; 2]>::new(self.fourth).non_null() else { return Ok(None) };
+        let time = from_timespec(space.read_value(timeout)?)?;
+        Ok(Some(if self.command == abi::FUTEX_WAIT {
+            machine::monotonic_ns().saturating_add(time)
+        } else if self.realtime {
+            time.saturating_sub(machine::realtime_offset_ns())
+        } else {
+            time
+        }))
+    }
+
+    fn bits(&self) -> Result<u32> {
+        match self.command {
+            abi::FUTEX_WAIT_BITSET | abi::FUTEX_WAKE_BITSET if self.third == 0 => Err(Errno::EINVAL),
+            abi::FUTEX_WAIT_BITSET | abi::FUTEX_WAKE_BITSET => Ok(self.third),
+            _ => Ok(ANY),
+        }
+    }
+}
+
+fn check_address(address: u64) -> Result<()> {
+    if !address.is_multiple_of(4) {
+        Err(Errno::EINVAL)
+    } else if address >= USER_LIMIT {
+        Err(Errno::EFAULT)
+    } else {
+        Ok(())
+    }
+}
+
+/// A count as requeueing takes it. `EINVAL` for a negative one.
+fn count(value: u32) -> Result<usize> {
+    i32::try_from(value).map(|count| count as usize).map_err(|_| Errno::EINVAL)
+}
+
+/// A count as waking takes it: at least one waiter is woken, whatever the program asked for, as on Linux.
+fn wake_count(value: u32) -> usize {
+    (value as i32).max(1) as usize
+}
+
+/// futex(2): everything but sleeping.
+pub fn futex(
+    cx: &mut Context,
+    address: u64,
+    operation: u32,
+    value: u32,
+    fourth: u64,
+    second: u64,
+    third: u32,
+) -> Outcome {
+    let call = match Call::decode(address, operation, value, fourth, second, third) {
+        Ok(call) => call,
+        Err(error) => return Outcome::Done(Err(error)),
+    };
+    let space = cx.thread.space();
+    match call.command {
+        abi::FUTEX_WAIT | abi::FUTEX_WAIT_BITSET => match begin_wait(&call, &space) {
+            Ok(()) => Outcome::Block,
+            Err(error) => Outcome::Done(Err(error)),
+        },
+        _ => Outcome::Done(act(&call, &space)),
+    }
+}
+
+/// What of a wait can fail at once.
+fn begin_wait(call: &Call, space: &AddressSpace) -> Result<()> {
+    call.bits()?;
+    call.deadline(space)?;
+    if space.load_u32(UserPtr::new(call.address))? == call.value { Ok(()) } else { Err(Errno::EAGAIN) }
+}
+
+fn act(call: &Call, space: &AddressSpace) -> Result<usize> {
+    match call.command {
+        abi::FUTEX_WAKE | abi::FUTEX_WAKE_BITSET => {
+            let bits = call.bits()?;
+            Ok(futex::wake(call.key(space, call.address)?, bits, wake_count(call.value)))
+        }
+        abi::FUTEX_REQUEUE | abi::FUTEX_CMP_REQUEUE => requeue(call, space),
+        abi::FUTEX_WAKE_OP => {
+            check_address(call.second)?;
+            let operation = WakeOp::decode(call.third)?;
+            let counts = [wake_count(call.value), wake_count(call.fourth as u32)];
+            let keys = [call.key(space, call.address)?, call.key(space, call.second)?];
+            with_word(space, call.second, || operation.perform(call.second, keys, counts))
+        }
+        _ => Err(Errno::ENOSYS),
+    }
+}
+
+fn requeue(call: &Call, space: &AddressSpace) -> Result<usize> {
+    check_address(call.second)?;
+    let (wakes, moves) = (count(call.value)?, count(call.fourth as u32)?);
+    let (from, to) = (call.key(space, call.address)?, call.key(space, call.second)?);
+    let compares = call.command == abi::FUTEX_CMP_REQUEUE;
+    let (woken, moved) = with_word(space, call.address, || {
+        futex::requeue(from, to, wakes, moves, || match futex::word_of(call.address, call.third) {
+            _ if !compares => Ok(()),
+            Word::Expected => Ok(()),
+            Word::Changed => Err(Errno::EAGAIN),
+            Word::Absent => Err(Errno::EFAULT),
+        })
+    })?;
+    Ok(woken + moved)
+}
+
+/// Repeats an operation that finds its word absent, after making it present.
+fn with_word<T>(space: &AddressSpace, address: u64, mut operation: impl FnMut() -> Result<T>) -> Result<T> {
+    for _ in 0..PATIENCE {
+        match operation() {
+            Err(Errno::EFAULT) => {
+                // Present and writable: exchanging the word for itself changes nothing.
+                let at = UserPtr::new(address);
+                let value = space.load_u32(at)?;
+                if space.compare_exchange_u32(at, value, value).is_err() {
+                    space.load_u32(at)?;
+                }
+            }
+            other => return other,
+        }
+    }
+    Err(Errno::EFAULT)
+}
+
+/// futex(2): the waiting part.
+pub async fn futex_blocking(
+    cx: &mut Context,
+    address: u64,
+    operation: u32,
+    value: u32,
+    fourth: u64,
+    second: u64,
+    third: u32,
+) -> Result<usize> {
+    let call = Call::decode(address, operation, value, fourth, second, third)?;
+    let deadline = call.deadline(&cx.thread.space())?;
+    wait(cx, &call, call.bits()?, deadline).await
+}
+
+/// Goes on with a wait that was interrupted: restart_syscall(2).
+pub(super) async fn resume(cx: &mut Context, address: u64, value: u32, deadline: u64, private: bool, bits: u32) -> Result<usize> {
+    let call = Call {
+        address,
+        private,
+        command: abi::FUTEX_WAIT_BITSET,
+        value,
+        fourth: 0,
+        second: 0,
+        third: bits,
+        realtime: false,
+    };
+    wait(cx, &call, bits, Some(deadline)).await
+}
+
+async fn wait(cx: &mut Context, call: &Call, bits: u32, deadline: Option<u64>) -> Result<usize> {
+    let space = cx.thread.space();
+    let key = call.key(&space, call.address)?;
+    for _ in 0..PATIENCE {
+        let mut waiting = pin!(futex::wait(key, bits, || futex::word_of(call.address, call.value)));
+        match with_timeout(deadline, interruptible(waiting.as_mut())).await {
+            Ok(Ok(Err(Errno::EFAULT))) => {
+                space.load_u32(UserPtr::new(call.address))?;
+            }
+            Ok(Ok(result)) => return result.map(|()| 0),
+            _ if waiting.as_mut().give_up() => return Ok(0),
+            Ok(Err(_)) => return Err(interrupted(cx, call, bits, deadline)),
+            Err(_) => return Err(Errno::ETIMEDOUT),
+        }
+    }
+    Err(Errno::EFAULT)
+}
+
+/// A wait without timeout is simply made again; one with a timeout goes on to the same deadline.
+fn interrupted(cx: &Context, call: &Call, bits: u32, deadline: Option<u64>) -> Errno {
+    let Some(deadline) = deadline else { return Errno::ERESTARTSYS };
+    let Call { address, value, private, .. } = *call;
+    cx.thread.signals().set_restart(RestartBlock::Futex { address, value, deadline, private, bits });
+    Errno::ERESTART_RESTARTBLOCK
+}
