@@ -1,112 +1,120 @@
-//! The first program, as the command line wants it (Documentation/admin-guide/init.rst).
+//! The first process: its open files, its arguments from the kernel command line, and which program it runs.
+//!
+//! As on Linux: the initramfs's `/init`, or what `rdinit=` names; else what `init=` names, and nothing else then; else the
+//! first of a short list that can be run.
+#![forbid(unsafe_code)]
 
-use alloc::string::String;
-use alloc::sync::Arc;
-use alloc::vec::Vec;
-
-use libkernel::command_line::CommandLine;
-use libkernel::fs::open::open;
-use libkernel::fs::open_flags::OpenFlags;
-use libkernel::fs::walk::{LastLink, resolve};
-use libkernel::fs::{Caller, FdTable, FsContext};
-use libkernel::memory::{self, AddressSpace, MemoryLimits, frames};
-use libkernel::process::exec::arguments::{self, Arguments};
-use libkernel::process::exec::{NewProgram, prepare};
-use libkernel::process::limits::Limits;
-use libkernel::process::name::Name;
-use libkernel::process::resources::{Resources, set_nothing};
-use libkernel::process::{Credentials, Thread, birth};
-use libkernel::{Errno, Result, random};
-
-use super::{exec, vdso};
 use crate::arch::context::UserContext;
 use crate::arch::fp::FpState;
-use crate::{panic, task};
+use crate::task::spawn_user;
+use super::vdso;
+use crate::panic;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use libkernel::command_line::CommandLine;
+use libkernel::fs::walk::{LastLink, resolve};
+use libkernel::fs::{Caller, FdTable, FsContext, OpenFlags, open};
+use libkernel::memory::{AddressSpace, PAGE_SIZE, frames};
+use libkernel::process::birth::{Founder, first_process};
+use libkernel::process::exec::NewProgram;
+use libkernel::process::exec::arguments::{Arguments, total_limit};
+use libkernel::process::limits::{Limits, Resource};
+use libkernel::process::name::Name;
+use libkernel::process::{Resources, Thread, resources};
+use libkernel::{Result, memory, random};
 
-/// Where programs are looked for that the command line does not name.
-const FALLBACKS: [&str; 5] = ["/init", "/sbin/init", "/etc/init", "/bin/init", "/bin/sh"];
-/// Frames that a thread must be able to have for itself.
-const FRAMES_PER_THREAD: usize = 8;
+/// Where a program is looked for when nobody says where.
+const FALLBACKS: [&str; 4] = ["/sbin/init", "/etc/init", "/bin/init", "/bin/sh"];
+/// The environment that init starts with, before what the command line adds.
+const ENVIRONMENT: [&str; 2] = ["HOME=/", "TERM=linux"];
+/// Memory reckoned for one thread when the number of threads is limited, in bytes.
+const MEMORY_PER_THREAD: u64 = 128 * 1024;
 
-/// Makes the first process and its task, which starts on this core when the executor runs.
-pub fn start_init(command_line: &CommandLine, context: Arc<FsContext>) {
-    if vdso::init().is_err() {
-        panic::give_up(format_args!("too little memory"));
+/// Starts the first process, which stands where `fs` says; it runs as soon as this core's executor does. If there is no
+/// program for it, says so and powers off.
+pub fn start_init(line: &CommandLine, fs: Arc<FsContext>) {
+    match vdso::init().and_then(|()| create(fs)) {
+        Ok(founder) => run_first(line, founder),
+        Err(error) => panic::give_up(format_args!("the first process could not be made: {error}")),
     }
-    let (thread, program) = match first_program(command_line, context) {
-        Ok(first) => first,
-        Err(error) => panic::give_up(format_args!("no working init found: {error}")),
-    };
-    let registers = UserContext::new(program.entry, program.stack_pointer);
-    if let Err(error) = program.take_over(&thread) {
-        panic::give_up(format_args!("init cannot start: {error}"));
-    }
-    memory::deactivate();
-    task::spawn_user(&thread, registers, FpState::new()).wake_owned();
 }
 
-fn first_program(command_line: &CommandLine, context: Arc<FsContext>) -> Result<(Arc<Thread>, NewProgram)> {
-    let limits = Limits::initial((frames::total() / FRAMES_PER_THREAD) as u64);
-    let empty = Resources {
-        files: FdTable::new(),
-        fs: context.clone(),
-        space: AddressSpace::new(random::next_u64(), MemoryLimits::INITIAL)?,
-    };
-    set_nothing(empty.clone());
-    let resources = Resources { files: FdTable::new(), ..empty };
-    open_console(&resources);
-    let founder = birth::first_process(Name::new(b"init"), limits, resources)?;
-    founder.thread().signals().process().protect();
-    let thread = founder.publish()?;
+/// The resource limits of the first process, from the size of memory.
+fn initial_limits() -> Limits {
+    let memory = frames::total() as u64 * PAGE_SIZE as u64;
+    Limits::initial((memory / MEMORY_PER_THREAD).clamp(64, u64::from(libkernel::process::id::PID_LIMIT)))
+}
 
-    let named: Vec<String> = command_line.rdinit.iter().chain(&command_line.init).cloned().collect();
-    let candidates = named.iter().map(String::as_str).chain(FALLBACKS);
-    let mut last = Errno::ENOENT;
-    for path in candidates {
-        match load(&thread, command_line, path) {
-            Ok(program) => return Ok((thread, program)),
-            Err(Errno::ENOENT) => {}
-            Err(error) => {
-                log::error!("{path}: {error}");
-                last = error;
+/// The first process, without a program.
+fn create(fs: Arc<FsContext>) -> Result<Founder> {
+    let limits = initial_limits();
+    let space = || AddressSpace::new(random::next_u64(), limits.memory());
+    resources::set_nothing(Resources { files: FdTable::new(), fs: fs.clone(), space: space()? });
+    let resources = Resources { files: FdTable::new(), fs, space: space()? };
+    let founder = first_process(Name::new(b"init"), limits, resources)?;
+    founder.thread().process().signals().protect();
+    if open_console(founder.thread()).is_err() {
+        log::warn!("unable to open an initial console");
+    }
+    Ok(founder)
+}
+
+/// Opens the console as descriptors 0, 1 and 2.
+fn open_console(thread: &Thread) -> Result<()> {
+    let (fs, credentials) = (thread.fs(), thread.credentials());
+    let caller = Caller::kernel(&fs, &credentials);
+    let console = open::open(&caller, None, b"/dev/console", OpenFlags::READ_WRITE, 0)?;
+    let limit = thread.process().limit(Resource::OpenFiles).soft as usize;
+    for _ in 0..3 {
+        thread.files().insert(console.clone(), false, 0, limit)?;
+    }
+    Ok(())
+}
+
+/// Finds the program and starts it.
+fn run_first(line: &CommandLine, founder: Founder) {
+    let thread = founder.thread();
+    let from_archive = line.rdinit.as_deref().unwrap_or("/init");
+    let program = match try_program(line, thread, from_archive) {
+        Ok(program) => program,
+        Err(error) => {
+            if line.rdinit.is_some() {
+                log::error!("{from_archive} could not be run: {error}");
+            }
+            match line.init.as_deref() {
+                Some(wanted) => match try_program(line, thread, wanted) {
+                    Ok(program) => program,
+                    Err(error) => panic::give_up(format_args!("{wanted} could not be run: {error}")),
+                },
+                None => match FALLBACKS.iter().find_map(|path| try_program(line, thread, path).ok()) {
+                    Some(program) => program,
+                    None => panic::give_up(format_args!("no init found: {from_archive}: {error}")),
+                },
             }
         }
-    }
-    Err(last)
-}
-
-/// Opens the console as standard input, output and error.
-fn open_console(resources: &Resources) {
-    let credentials = Credentials::root();
-    let caller = Caller::kernel(&resources.fs, &credentials);
-    let console = match open(&caller, None, b"/dev/console", OpenFlags::READ_WRITE, 0) {
-        Ok(console) => console,
-        Err(error) => {
-            log::warn!("init has no console: /dev/console: {error}");
-            return;
-        }
     };
-    for _ in 0..3 {
-        if resources.files.insert(console.clone(), false, 0, usize::MAX).is_err() {
-            break;
+    let registers = UserContext::new(program.entry, program.stack_pointer);
+    let taken = program.take_over(thread);
+    memory::deactivate();
+    let task = spawn_user(thread, registers, FpState::new());
+    let started = taken.and_then(|()| founder.publish(task));
+    match started {
+        Ok(thread) => {
+            log::info!("running {} as the first process", thread.name().as_bytes().escape_ascii());
+            thread.task().inspect(|task| task.wake());
         }
+        Err(error) => panic::give_up(format_args!("the first process could not be started: {error}")),
     }
 }
 
-fn load(thread: &Arc<Thread>, command_line: &CommandLine, path: &str) -> Result<NewProgram> {
-    let fs = thread.fs();
-    let credentials = thread.credentials();
+/// Builds the program at `path`, with the arguments and the environment of the command line.
+fn try_program(line: &CommandLine, thread: &Thread, path: &str) -> Result<Box<NewProgram>> {
+    let mut arguments = Arguments::new(total_limit(None));
+    arguments.push_argument(path.as_bytes())?;
+    line.arguments.iter().try_for_each(|word| arguments.push_argument(word.as_bytes()))?;
+    ENVIRONMENT.iter().try_for_each(|word| arguments.push_environment(word.as_bytes()))?;
+    line.environment.iter().try_for_each(|word| arguments.push_environment(word.as_bytes()))?;
+    let (fs, credentials) = (thread.fs(), thread.credentials());
     let file = resolve(&Caller::kernel(&fs, &credentials), None, path.as_bytes(), LastLink::Follow)?;
-    let mut strings = Arguments::new(arguments::total_limit(None));
-    strings.push_argument(path.as_bytes())?;
-    for argument in &command_line.arguments {
-        strings.push_argument(argument.as_bytes())?;
-    }
-    for variable in ["HOME=/", "TERM=linux"] {
-        strings.push_environment(variable.as_bytes())?;
-    }
-    for variable in &command_line.environment {
-        strings.push_environment(variable.as_bytes())?;
-    }
-    prepare(thread, file, path.as_bytes(), strings, &exec::environment(thread))
+    super::exec::build(thread, file, path.as_bytes(), arguments)
 }

@@ -5,21 +5,32 @@
 #![forbid(unsafe_code)]
 
 mod argument;
+mod clone;
+mod credentials;
 mod descriptor;
 mod directory;
 mod dispatch;
 mod event;
+mod exec;
 mod file;
 mod files;
 mod futex;
+mod limits;
 mod memory;
 mod mount;
 mod outcome;
 mod path;
+mod pidfd;
 mod pipe;
 mod poll;
+mod prctl;
+mod process;
+mod schedule;
 mod signal;
+mod system;
 mod table;
+mod time;
+mod wait;
 
 pub use argument::Argument;
 pub use dispatch::{serve, wait};

@@ -5,6 +5,8 @@
 
 use alloc::sync::Arc;
 
+use libkernel::fs::{FdTable, FsContext};
+use libkernel::memory::AddressSpace;
 use libkernel::process::Thread;
 use libkernel::{Errno, Result};
 
@@ -28,6 +30,29 @@ pub struct Context {
 impl Context {
     pub(super) fn new(thread: Arc<Thread>, registers: UserContext, state: Arc<UserState>) -> Self {
         Self { thread, registers, progress: 0, state, argument0: 0, restart: None }
+    }
+
+    /// The thread's memory, which is the active one.
+    #[inline]
+    pub fn space(&self) -> Arc<AddressSpace> {
+        self.thread.space()
+    }
+
+    /// The thread's open files.
+    #[inline]
+    pub fn files(&self) -> Arc<FdTable> {
+        self.thread.files()
+    }
+
+    /// The thread's root and working directory.
+    #[inline]
+    pub fn fs(&self) -> Arc<FsContext> {
+        self.thread.fs()
+    }
+
+    /// Whether a long call should end early because a signal waits.
+    pub fn is_interrupted(&self) -> bool {
+        self.thread.task().is_some_and(|task| task.interrupted())
     }
 
     /// A system call begins: its first argument is kept, because the result takes its register.

@@ -30,12 +30,10 @@ pub fn spawn_user(thread: &Arc<Thread>, registers: UserContext, fp: FpState) -> 
     let state = Arc::new(UserState::new(fp));
     let context = Context::new(thread.clone(), registers, state.clone());
     let name = thread.name();
-    let task = Task::new(
+    Task::new(
         core::str::from_utf8(name.as_bytes()).unwrap_or(""),
         UserThread { body: body(context), thread: thread.clone(), state },
-    );
-    thread.set_task(task.clone());
-    task
+    )
 }
 
 /// Wraps a thread's loop: binds core-bound state (address space, FP registers, clocks) to the core for the time of each poll.

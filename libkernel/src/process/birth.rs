@@ -15,6 +15,7 @@ use super::table::ReservedPid;
 use super::thread::Thread;
 use super::tree;
 use crate::signal::{ProcessSignals, SignalSet};
+use crate::task::Task;
 use crate::{Errno, Result, machine};
 use alloc::sync::Arc;
 
@@ -70,23 +71,24 @@ impl Unborn {
         &self.thread
     }
 
-    /// Makes the thread visible as a child or thread of `creator`'s process.
+    /// Makes the thread, which `task` will run, visible as a child or thread of `creator`'s process.
     ///
     /// # Errors
     /// `ERESTARTNOINTR` when the process is on its way out (or another of its threads is in exec), so that the thread
     /// sees to that first; `ENOMEM`. Nothing has happened then.
-    pub fn publish(self, creator: &Arc<Thread>) -> Result<Arc<Thread>> {
+    pub fn publish(self, creator: &Arc<Thread>, task: Arc<Task>) -> Result<Arc<Thread>> {
         let thread = self.thread.clone();
         match self.kinship {
-            None => self.join_process()?,
-            Some(kinship) => self.join_family(creator.process(), kinship)?,
+            None => self.join_process(&task)?,
+            Some(kinship) => self.join_family(creator.process(), kinship, &task)?,
         }
+        thread.set_task(task);
         Ok(thread)
     }
 
-    fn join_process(self) -> Result<()> {
+    fn join_process(self, task: &Arc<Task>) -> Result<()> {
         let process = self.thread.process().clone();
-        process.enlist(&self.thread)?;
+        process.enlist(&self.thread, task)?;
         let published = self.number.publish(&self.thread, None);
         if published.is_err() {
             process.withdraw(&self.thread);
@@ -94,7 +96,7 @@ impl Unborn {
         published
     }
 
-    fn join_family(self, creator: &Arc<Process>, kinship: Kinship) -> Result<()> {
+    fn join_family(self, creator: &Arc<Process>, kinship: Kinship, task: &Arc<Task>) -> Result<()> {
         let process = &self.thread.process().clone();
         let mut tree = tree::lock();
         if creator.ending().is_some() {
@@ -103,7 +105,7 @@ impl Unborn {
         let elder = if kinship.sibling { creator.relations.get(&tree).parent.clone() } else { None };
         let parent = elder.unwrap_or_else(|| creator.clone());
         parent.relations.get_mut(&mut tree).children.try_reserve(1)?;
-        process.enlist(&self.thread)?;
+        process.enlist(&self.thread, task)?;
         // The group is the creator's of this moment: it may have changed since the process was made.
         let group = creator.group();
         process.set_group(group.clone());
@@ -154,17 +156,18 @@ impl Founder {
         &self.thread
     }
 
-    /// Makes it visible.
+    /// Makes it visible; `task` will run it.
     ///
     /// # Errors
     /// `ENOMEM`.
-    pub fn publish(self) -> Result<Arc<Thread>> {
+    pub fn publish(self, task: Arc<Task>) -> Result<Arc<Thread>> {
         let process = self.thread.process();
         let mut tree = tree::lock();
-        process.enlist(&self.thread)?;
+        process.enlist(&self.thread, &task)?;
         self.number.publish(&self.thread, Some(process))?;
         self.group.list_session()?;
         self.group.join(&mut tree, process)?;
+        self.thread.set_task(task);
         Ok(self.thread)
     }
 }

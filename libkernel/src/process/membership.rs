@@ -6,15 +6,16 @@ use super::status::ExitStatus;
 use super::table;
 use super::thread::Thread;
 use super::usage::Usage;
+use crate::task::Task;
 use crate::{Errno, Result};
 use alloc::sync::Arc;
 
 impl Process {
-    /// Adds a thread, which has its task already.
+    /// Adds a thread, which `task` will run: from here on signals reach it.
     ///
     /// # Errors
     /// `ERESTARTNOINTR` when the process ends or one of its threads is in exec, `ENOMEM`.
-    pub(super) fn enlist(&self, thread: &Arc<Thread>) -> Result<()> {
+    pub(super) fn enlist(&self, thread: &Arc<Thread>, task: &Arc<Task>) -> Result<()> {
         {
             let mut threads = self.threads.lock();
             if threads.ending.is_some() || threads.exec {
@@ -22,15 +23,12 @@ impl Process {
             }
             threads.alive.insert(thread.clone())?;
         }
-        let Some(task) = thread.task() else { return Ok(()) };
-        let weak = Arc::downgrade(thread);
-        task.set_owner(weak);
-        if let Err(error) = thread.signals().join(task) {
+        let joined = thread.signals().join(task);
+        if joined.is_err() {
             let removed = self.threads.lock().alive.remove(thread);
             drop(removed);
-            return Err(error);
         }
-        Ok(())
+        joined
     }
 
     /// Takes back a thread that was enlisted and never ran.

@@ -24,6 +24,7 @@ mod membership;
 pub mod name;
 mod notice;
 mod numbers;
+pub mod pidfd;
 #[expect(clippy::module_inception, reason = "the noun of the room")]
 mod process;
 pub mod resources;

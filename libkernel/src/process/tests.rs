@@ -31,7 +31,7 @@ pub(super) fn init() -> Arc<Thread> {
             space: AddressSpace::new(1, MemoryLimits::INITIAL).unwrap(),
         };
         resources::set_nothing(resources.clone());
-        first_process(Name::new(b"init"), Limits::initial(1000), resources).unwrap().publish().unwrap()
+        first_process(Name::new(b"init"), Limits::initial(1000), resources).unwrap().publish(task()).unwrap()
     })
     .clone()
 }
@@ -42,14 +42,12 @@ fn task() -> Arc<Task> {
 
 pub(super) fn fork(parent: &Arc<Thread>) -> Arc<Thread> {
     let child = Unborn::process_of(parent, CHILD, parent.resources()).unwrap();
-    child.thread().set_task(task());
-    child.publish(parent).unwrap()
+    child.publish(parent, task()).unwrap()
 }
 
 fn clone(creator: &Arc<Thread>) -> Arc<Thread> {
     let thread = Unborn::thread_of(creator, creator.resources()).unwrap();
-    thread.thread().set_task(task());
-    thread.publish(creator).unwrap()
+    thread.publish(creator, task()).unwrap()
 }
 
 fn end(thread: &Arc<Thread>, code: u8) {
@@ -106,8 +104,7 @@ fn targets_and_kinds_select_children() {
     let parent = fork(&init());
     let plain = fork(&parent);
     let cloned = Unborn::process_of(&parent, Kinship { exit_signal: None, ..CHILD }, parent.resources()).unwrap();
-    cloned.thread().set_task(task());
-    let cloned = cloned.publish(&parent).unwrap();
+    let cloned = cloned.publish(&parent, task()).unwrap();
     end(&cloned, 1);
     let of_kind = |kin| try_wait(parent.process(), &Request { kin, keep: true, ..ALL });
     assert_eq!(of_kind(Kin::Ordinary), Ok(None));
@@ -146,7 +143,7 @@ fn an_ending_process_gets_no_new_threads_or_children() {
     for unborn in [Unborn::thread_of(&thread, thread.resources()), Unborn::process_of(&thread, CHILD, thread.resources())] {
         let unborn = unborn.unwrap();
         let number = unborn.thread().tid();
-        assert!(unborn.publish(&thread).is_err());
+        assert!(unborn.publish(&thread, task()).is_err());
         assert!(table::thread(number).is_none());
     }
 }
@@ -257,7 +254,7 @@ fn exec_by_another_thread_takes_over_the_first_threads_number() {
     exec.wake();
     host::run_until_idle();
     assert!(finished.get().is_none());
-    assert!(Unborn::thread_of(&other, other.resources()).unwrap().publish(&other).is_err(), "no new threads during exec");
+    assert!(Unborn::thread_of(&other, other.resources()).unwrap().publish(&other, task()).is_err(), "no new threads during exec");
     end(&leader, 0);
     end(&third, 0);
     host::run_until_idle();

@@ -107,7 +107,9 @@ impl Thread {
     }
 
     /// Says which task runs it; only the first counts.
-    pub fn set_task(&self, task: Arc<Task>) {
+    pub(super) fn set_task(self: &Arc<Thread>, task: Arc<Task>) {
+        let owner: alloc::sync::Weak<Thread> = Arc::downgrade(self);
+        task.set_owner(owner);
         // A second task for the same thread would be dropped unused.
         let _ = self.task.set(task);
     }
@@ -159,6 +161,9 @@ impl Thread {
     /// Sets its short name; the first thread names the process as well.
     pub fn set_name(&self, name: Name) {
         *self.name.lock() = name;
+        if let Some(task) = self.task() {
+            task.set_name(name.as_bytes());
+        }
         if self.is_leader() {
             self.process.set_name(name);
         }
