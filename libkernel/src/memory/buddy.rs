@@ -183,11 +183,12 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 2 } else { 256 }, failure_persistence: None, ..ProptestConfig::default() })]
         #[test]
         fn blocks_never_overlap_and_all_memory_returns(
             operations in prop::collection::vec((0u32..=MAX_ORDER, any::<prop::sample::Index>(), any::<bool>()), 1..200)
         ) {
-            const FRAMES: u32 = 3000;
+            const FRAMES: u32 = if cfg!(miri) { 200 } else { 3000 };
             let mut buddy = Buddy::new(table(FRAMES as usize));
             buddy.release(5, FRAMES);
             let total = buddy.free_frames();
@@ -214,7 +215,7 @@ mod tests {
                 buddy.free(index, order);
             }
             prop_assert_eq!(buddy.free_frames(), total);
-            prop_assert!(buddy.free_blocks()[MAX_ORDER as usize] >= 1);
+            prop_assert!(cfg!(miri) || buddy.free_blocks()[MAX_ORDER as usize] >= 1);
         }
     }
 }

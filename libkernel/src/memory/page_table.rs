@@ -262,6 +262,23 @@ impl PageTable {
         }
     }
 
+    /// Unmaps pages of `[start, end)` from the start, about `limit` of them; returns the address reached.
+    pub fn clear_some(&mut self, start: u64, end: u64, limit: u64, gather: &mut Gather<'_>) -> u64 {
+        let enough = gather.removed.all.saturating_add(limit);
+        let mut virt = start;
+        while virt < end && gather.removed.all < enough {
+            virt = match self.leaf(virt) {
+                Err(next) => next.min(end),
+                Ok(_) => {
+                    let next = leaf_end(virt, end);
+                    self.clear(virt, next, gather);
+                    next
+                }
+            };
+        }
+        virt
+    }
+
     /// Gives `child` the pages of `[start, end)`. With `private`, both sides lose write access, to copy on the next write.
     ///
     /// Returns the number of pages; on `ENOMEM` some were copied, which the child's destruction undoes.

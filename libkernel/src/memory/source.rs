@@ -1,21 +1,20 @@
 //! [`PageSource`]: what a file mapping maps, whatever file system it belongs to.
 #![forbid(unsafe_code)]
 
-use super::Page;
+use super::{Mappings, Page};
 use crate::Result;
 
 /// Pages by index, as a regular file, a shared memory object or a device has them.
 ///
 /// All calls are made with the address space's spin lock held: they must not sleep, fault on user memory, or call back
-/// into an address space. A source that would have to wait (for a disk) returns `EAGAIN`; the faulting thread then
-/// waits outside the lock and faults again.
+/// into an address space.
 pub trait PageSource: Send + Sync {
     /// The page at `index` (in units of pages from the start), shared with the source: what is written to it is written
     /// to the object. With `write` the caller is about to map it writable: the page must be the source's own from now on
     /// (a hole gets its page), and counts as dirty.
     ///
-    /// Called only for pages that begin below [`size`](Self::size). Errors: `ENOMEM`, `ENOSPC`, `EIO`, `EAGAIN`; all
-    /// but `ENOMEM` and `EAGAIN` become `SIGBUS`.
+    /// Called only for pages that begin below [`size`](Self::size). Errors: `ENOMEM`, `ENOSPC`, `EIO`; all but
+    /// `ENOMEM` become `SIGBUS`.
     fn page(&self, index: u64, write: bool) -> Result<Page>;
 
     /// Size in bytes; access to a page that begins beyond it is `SIGBUS`.
@@ -26,6 +25,12 @@ pub trait PageSource: Send + Sync {
     /// They will be mapped read-only around a fault, so that the neighbours need no fault of their own.
     fn present_pages(&self, first: u64, pages: &mut [Option<Page>]) {
         let _ = (first, pages);
+    }
+
+    /// Where to note who maps the object; `None` for one that never shrinks. One that does calls
+    /// [`Mappings::unmap_beyond`] then.
+    fn mappings(&self) -> Option<&Mappings> {
+        None
     }
 
     /// Device number (as `stat` encodes it) and inode number, for `/proc/PID/maps`.

@@ -14,6 +14,9 @@ use crate::{Errno, Result};
 /// Mappings a program may have, as Linux's `vm.max_map_count`.
 const MAX_MAPPINGS: usize = 65_530;
 
+/// Pages made present under one hold of the lock, so that other threads get it.
+const AT_A_TIME: u64 = 64;
+
 /// Where a mapping is to go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Placement {
@@ -86,6 +89,9 @@ impl AddressSpace {
         if backing.is_none() && request.flags.contains(VmaFlags::SHARED) {
             backing = Some(Backing { source: SharedMemory::new(length)?, name: None });
         }
+        if let Some(backing) = &backing {
+            self.note_mapping(backing)?;
+        }
         let mut state = self.state.lock();
         let start = state.place(request.address, length, request.placement)?;
         let end = start + length;
@@ -109,6 +115,13 @@ impl AddressSpace {
             self.populate(start, end);
         }
         Ok(VirtAddr(start))
+    }
+
+    /// Has an object that is about to be mapped note this address space, unless it has already.
+    fn note_mapping(&self, backing: &Backing) -> Result<()> {
+        let Some(mappings) = backing.source.mappings() else { return Ok(()) };
+        let known = |vma: &Vma| vma.backing.as_ref().is_some_and(|known| known.is(backing));
+        if self.state.lock().vmas.iter().any(known) { Ok(()) } else { mappings.add(&self.me) }
     }
 
     /// Removes all mappings in `[start, start + length)`. `EINVAL`; `ENOMEM` when a mapping cannot be split.
@@ -136,24 +149,28 @@ impl AddressSpace {
 
     /// Makes the pages of `[start, end)` present as far as possible; errors do not matter.
     pub(super) fn populate(&self, start: u64, end: u64) {
-        let mut at = start;
-        while at < end {
-            let mut state = self.state.lock();
-            let Some(vma) = state.vmas.find(at) else { return };
-            let access = if vma.is_private() && vma.protection.contains(Protection::WRITE) {
-                super::Access::Write
-            } else {
-                super::Access::Read
-            };
-            // A part at a time, so that other threads get the lock.
-            let limit = vma.end.min(end).min(at.saturating_add(64 << PAGE_SHIFT));
-            while at < limit {
-                if state.fault(&self.context, at, access).is_err() {
-                    return;
-                }
-                at += 1 << PAGE_SHIFT;
-            }
+        let mut next = Some(start);
+        while let Some(at) = next {
+            next = self.populate_some(at, end);
         }
+    }
+
+    /// Makes some pages of `[start, end)` present, for reading or (where that copies) for writing; returns where to go on. `None`: all
+    /// are, or the next cannot be.
+    #[must_use]
+    pub fn populate_some(&self, start: u64, end: u64) -> Option<u64> {
+        let mut state = self.state.lock();
+        let vma = state.vmas.find(start).filter(|_| start < end)?;
+        let access = if vma.is_private() && vma.protection.contains(Protection::WRITE) {
+            super::Access::Write
+        } else {
+            super::Access::Read
+        };
+        let limit = vma.end.min(end).min(start.saturating_add(AT_A_TIME << PAGE_SHIFT));
+        for at in (start..limit).step_by(1 << PAGE_SHIFT) {
+            state.fault(&self.context, at, access).ok()?;
+        }
+        Some(limit)
     }
 }
 

@@ -17,7 +17,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 pub use self::advise::Advice;
@@ -27,7 +27,7 @@ pub use self::map::{MapRequest, Placement};
 pub use self::remap::Move;
 pub use self::report::{Mapping, Usage};
 
-use super::address::{PAGE_SHIFT, PhysAddr};
+use super::address::{PAGE_SHIFT, PhysAddr, USER_LIMIT};
 use super::asid::Asids;
 use super::frames;
 use super::gather::{Gather, Pages};
@@ -59,6 +59,8 @@ impl MemoryLimits {
 
 /// The memory of a program. See the module's comment.
 pub struct AddressSpace {
+    /// Itself, for the lists of the objects it maps.
+    me: Weak<Self>,
     /// Generation and ASID; see [`Asids`].
     context: AtomicU64,
     root: PhysAddr,
@@ -115,12 +117,18 @@ impl State {
 
     /// Takes the pages of `[start, end)` out of the tables.
     fn clear(&mut self, start: u64, end: u64, gather: &mut Gather<'_>) {
+        self.clear_some(start, end, u64::MAX, gather);
+    }
+
+    /// Takes about `limit` pages of `[start, end)` out of the tables; returns the address reached.
+    fn clear_some(&mut self, start: u64, end: u64, limit: u64, gather: &mut Gather<'_>) -> u64 {
         let before = gather.removed;
-        self.table.clear(start, end, gather);
+        let reached = self.table.clear_some(start, end, limit, gather);
         self.remove_resident(Pages {
             all: gather.removed.all - before.all,
             anonymous: gather.removed.anonymous - before.anonymous,
         });
+        reached
     }
 }
 
@@ -130,23 +138,27 @@ impl AddressSpace {
         if frames::scarce() {
             return Err(Errno::ENOMEM);
         }
-        let table = PageTable::new()?;
-        Ok(Arc::new(Self {
-            context: AtomicU64::new(0),
-            root: table.root(),
-            state: SpinLock::new(State {
-                vmas: VmaMap::new(),
-                table,
-                layout: Layout::new(seed, limits.stack),
-                limits,
-                brk_start: 0,
-                brk: 0,
-                counts: Counts::default(),
-                resident: Pages::default(),
-                peak_resident: 0,
-                future_flags: VmaFlags::empty(),
-            }),
+        Ok(Self::with(State {
+            vmas: VmaMap::new(),
+            table: PageTable::new()?,
+            layout: Layout::new(seed, limits.stack),
+            limits,
+            brk_start: 0,
+            brk: 0,
+            counts: Counts::default(),
+            resident: Pages::default(),
+            peak_resident: 0,
+            future_flags: VmaFlags::empty(),
         }))
+    }
+
+    fn with(state: State) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            context: AtomicU64::new(0),
+            root: state.table.root(),
+            state: SpinLock::new(state),
+        })
     }
 
     /// A copy for a forked process: private pages are shared until either side writes. `ENOMEM`.
@@ -157,7 +169,6 @@ impl AddressSpace {
             return Err(Errno::ENOMEM);
         }
         let table = PageTable::new()?;
-        let root = table.root();
         let mut parent = self.state.lock();
         let vmas = parent.vmas.try_clone(|vma| !vma.flags.contains(VmaFlags::DONT_FORK))?;
         let mut child = State {
@@ -190,7 +201,61 @@ impl AddressSpace {
         drop(gather);
         drop(parent);
         child.add_resident(copied);
-        Ok(Arc::new(Self { context: AtomicU64::new(0), root, state: SpinLock::new(child) }))
+        let child = Self::with(child);
+        child.note_mappings()?;
+        Ok(child)
+    }
+
+    /// Has all mapped objects note this new address space, which nobody runs yet.
+    fn note_mappings(&self) -> Result<()> {
+        let mut reached = 0;
+        let mut noted = None;
+        loop {
+            let next = self.state.lock().vmas.iter_from(reached).find(|vma| vma.backing.is_some()).cloned();
+            let Some(vma) = next else { return Ok(()) };
+            reached = vma.end;
+            let Some(backing) = &vma.backing else { continue };
+            let Some(mappings) = backing.source.mappings() else { continue };
+            let identity = backing.identity();
+            if noted.replace(identity) != Some(identity) {
+                mappings.add(&self.me)?;
+            }
+            // The object may have shrunk between the copy and the note.
+            let size = backing.source.size();
+            if vma.offset_at(vma.end) > size {
+                self.unmap_object(identity, size.div_ceil(1 << PAGE_SHIFT));
+            }
+        }
+    }
+
+    /// Unmaps the pages from `first` on of the object with this identity.
+    pub(super) fn unmap_object(&self, identity: usize, first: u64) {
+        let mut state = self.state.lock();
+        let mut gather = Gather::new(&self.context);
+        let State { vmas, table, resident, .. } = &mut *state;
+        let mapped = vmas.iter().filter(|vma| vma.backing.as_ref().is_some_and(|backing| backing.identity() == identity));
+        for vma in mapped {
+            let skipped = first.saturating_sub(vma.page_index(vma.start)).min(vma.pages());
+            table.clear(vma.start + (skipped << PAGE_SHIFT), vma.end, &mut gather);
+        }
+        resident.all = resident.all.saturating_sub(gather.removed.all);
+        resident.anonymous = resident.anonymous.saturating_sub(gather.removed.anonymous);
+    }
+
+    /// Frees about `limit` pages of `[start, end)`, which is about to be unmapped or whose program has ended, and returns where to go on;
+    /// `None` when nothing is left. So that freeing much memory can be done in steps, with other tasks in between.
+    #[must_use]
+    pub fn free_some(&self, start: u64, end: u64, limit: u64) -> Option<u64> {
+        let mut state = self.state.lock();
+        let mut gather = Gather::new(&self.context);
+        let reached = state.clear_some(start, end.min(USER_LIMIT), limit, &mut gather);
+        (reached < end.min(USER_LIMIT) && state.resident.all > 0).then_some(reached)
+    }
+
+    /// Pages that are present.
+    #[must_use]
+    pub fn resident(&self) -> u64 {
+        self.state.lock().resident.all
     }
 
     /// The physical address of the root table.
@@ -229,7 +294,7 @@ impl AddressSpace {
         let vma = state.vmas.find(address).ok_or(Errno::EFAULT)?;
         Ok(match &vma.backing {
             Some(backing) if !vma.is_private() => {
-                Some((Arc::as_ptr(&backing.source).cast::<()>().addr(), vma.offset_at(address)))
+                Some((backing.identity(), vma.offset_at(address)))
             }
             _ => None,
         })
