@@ -7,15 +7,18 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use libkernel::fs::{Fd, OpenFlags, Path};
+use libkernel::memory::address::user_page_range;
 use libkernel::memory::space::{Advice, Move};
 use libkernel::memory::{
-    Access, Backing, MapRequest, MappingName, PAGE_MASK, PAGE_SHIFT, Placement, Protection, UserPtr, VmaFlags,
+    Access, AddressSpace, Backing, MapRequest, MappingName, PAGE_MASK, PAGE_SHIFT, Placement, Protection, UserPtr,
+    VmaFlags,
 };
 use libkernel::process::capability::Capability;
+use libkernel::task::yield_now;
 use libkernel::{Errno, Result};
 use linux_raw_sys::general as linux;
 
-use super::Context;
+use super::{Context, Outcome};
 
 /// Flags that `MAP_SHARED_VALIDATE` knows.
 const KNOWN_FLAGS: u32 = linux::MAP_TYPE
@@ -33,8 +36,47 @@ const KNOWN_FLAGS: u32 = linux::MAP_TYPE
     | linux::MAP_HUGETLB;
 const PROTECTION_BITS: u32 = linux::PROT_READ | linux::PROT_WRITE | linux::PROT_EXEC;
 
+/// Pages that a call frees or makes present at most before other tasks get a turn.
+const AT_ONCE: u64 = 4096;
+
 /// mmap(2).
-pub fn mmap(cx: &mut Context, address: u64, length: u64, prot: u32, flags: u32, fd: Fd, offset: u64) -> Result<usize> {
+pub fn mmap(cx: &mut Context, address: u64, length: u64, prot: u32, flags: u32, fd: Fd, offset: u64) -> Outcome {
+    let result = request(cx, address, length, prot, flags, fd, offset);
+    if result.as_ref().is_ok_and(|request| request.populate && length >> PAGE_SHIFT > AT_ONCE) {
+        return Outcome::Block;
+    }
+    result.and_then(|request| Ok(cx.thread.space().map(request)?.0 as usize)).into()
+}
+
+/// The part of mmap(2) that makes many pages present.
+#[expect(clippy::too_many_arguments, reason = "the arguments of the system call")]
+pub async fn mmap_blocking(
+    cx: &mut Context,
+    address: u64,
+    length: u64,
+    prot: u32,
+    flags: u32,
+    fd: Fd,
+    offset: u64,
+) -> Result<usize> {
+    let mut request = request(cx, address, length, prot, flags, fd, offset)?;
+    request.populate = false;
+    let space = cx.thread.space();
+    let start = space.map(request)?.0;
+    populate(&space, start, start.saturating_add(length)).await;
+    Ok(start as usize)
+}
+
+async fn populate(space: &Arc<AddressSpace>, start: u64, end: u64) {
+    let mut next = Some(start);
+    while let Some(at) = next {
+        next = space.populate_some(at, end);
+        yield_now().await;
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the arguments of the system call")]
+fn request(cx: &Context, address: u64, length: u64, prot: u32, flags: u32, fd: Fd, offset: u64) -> Result<MapRequest> {
     if offset & PAGE_MASK != 0 {
         return Err(Errno::EINVAL);
     }
@@ -75,7 +117,7 @@ pub fn mmap(cx: &mut Context, address: u64, length: u64, prot: u32, flags: u32, 
         let name = FileName { path: file.path().clone(), root: cx.thread.fs().root() };
         request = request.of(Backing { source: file.page_source()?, name: Some(Arc::new(name)) }, offset);
     }
-    Ok(cx.thread.space().map(request)?.0 as usize)
+    Ok(request)
 }
 
 /// The name of a mapped file in `/proc/PID/maps`.
@@ -94,8 +136,24 @@ impl MappingName for FileName {
 }
 
 /// munmap(2).
-pub fn munmap(cx: &mut Context, address: u64, length: u64) -> Result<usize> {
-    cx.thread.space().unmap(address, length)?;
+pub fn munmap(cx: &mut Context, address: u64, length: u64) -> Outcome {
+    let space = cx.thread.space();
+    if length >> PAGE_SHIFT > AT_ONCE && space.resident() > AT_ONCE {
+        return Outcome::Block;
+    }
+    space.unmap(address, length).map(|()| 0).into()
+}
+
+/// munmap(2) of much memory: the pages go in steps, then the mappings at once.
+pub async fn munmap_blocking(cx: &mut Context, address: u64, length: u64) -> Result<usize> {
+    let space = cx.thread.space();
+    let (start, end) = user_page_range(address, length).ok_or(Errno::EINVAL)?;
+    let mut next = Some(start);
+    while let Some(at) = next {
+        next = space.free_some(at, end, AT_ONCE);
+        yield_now().await;
+    }
+    space.unmap(address, length)?;
     Ok(0)
 }
 

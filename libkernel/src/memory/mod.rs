@@ -24,9 +24,9 @@ mod plain;
 pub mod shared;
 mod source;
 pub mod space;
+mod statistics;
 mod user;
 mod user_slice;
-mod statistics;
 pub mod vma;
 pub mod vma_map;
 

@@ -64,7 +64,9 @@ mod tests {
         let statistics = Statistics { total: 1000, free: 500, available: 400, heap: 3 };
         let mut text = alloc::string::String::new();
         statistics.write(7, &mut text).unwrap();
-        assert!(text.starts_with("MemTotal:           4000 kB\nMemFree:            2000 kB\nMemAvailable:       1600 kB\n"));
+        assert!(
+            text.starts_with("MemTotal:           4000 kB\nMemFree:            2000 kB\nMemAvailable:       1600 kB\n")
+        );
         assert!(text.contains("\nSlab:                 12 kB\n"));
     }
 }

@@ -24,6 +24,8 @@ use content::Content;
 use directory::Directory;
 use usage::Usage;
 
+use linux_raw_sys::general::FALLOC_FL_PUNCH_HOLE;
+
 use super::caller::Caller;
 use super::inode::{
     DirectoryEntry, FileSystem, Inode, Link, NewInode, RenameMode, Statistics, WritePosition, downcast,
@@ -31,7 +33,7 @@ use super::inode::{
 use super::metadata::{Attributes, DeviceId, FileType, Metadata};
 use super::pipe::Pipe;
 use crate::io::{IoSink, IoSource};
-use crate::memory::{PAGE_SIZE, Page, PageSource};
+use crate::memory::{Mappings, PAGE_SIZE, Page, PageSource};
 use crate::sync::SpinLock;
 use crate::{Errno, Result};
 
@@ -69,6 +71,7 @@ pub struct TmpInode {
     attributes: Attributes,
     shared: Arc<Shared>,
     node: Node,
+    mappings: Mappings,
 }
 
 enum Node {
@@ -171,7 +174,7 @@ impl Shared {
     ) -> Arc<TmpInode> {
         let ino = self.next_ino.fetch_add(1, Relaxed);
         let attributes = Attributes::new(self.device, ino, kind, permissions, uid, gid).with_device(device);
-        Arc::new(TmpInode { attributes, shared: self.clone(), node })
+        Arc::new(TmpInode { attributes, shared: self.clone(), node, mappings: Mappings::new() })
     }
 }
 
@@ -431,12 +434,17 @@ impl Inode for TmpInode {
 
     fn truncate(&self, size: u64) -> Result<()> {
         self.content()?.truncate(size, &self.shared.usage)?;
+        self.mappings.unmap_beyond(self, size);
         self.attributes.touch_modified();
         Ok(())
     }
 
     fn allocate(&self, mode: u32, offset: u64, length: u64) -> Result<()> {
         self.content()?.allocate(mode, offset, length, &self.shared.usage)?;
+        if mode & FALLOC_FL_PUNCH_HOLE != 0 {
+            let page = PAGE_SIZE as u64;
+            self.mappings.unmap_pages(self, offset.div_ceil(page)..offset.saturating_add(length) / page);
+        }
         self.attributes.touch_modified();
         Ok(())
     }
@@ -474,6 +482,10 @@ impl PageSource for TmpInode {
         if let Node::File(content) = &self.node {
             content.present_pages(first, pages);
         }
+    }
+
+    fn mappings(&self) -> Option<&Mappings> {
+        Some(&self.mappings)
     }
 
     fn identity(&self) -> (u64, u64) {

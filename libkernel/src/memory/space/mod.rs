@@ -18,6 +18,7 @@ mod report;
 mod tests;
 
 use alloc::sync::{Arc, Weak};
+use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 pub use self::advise::Advice;
@@ -223,20 +224,22 @@ impl AddressSpace {
             // The object may have shrunk between the copy and the note.
             let size = backing.source.size();
             if vma.offset_at(vma.end) > size {
-                self.unmap_object(identity, size.div_ceil(1 << PAGE_SHIFT));
+                self.unmap_object(identity, size.div_ceil(1 << PAGE_SHIFT)..u64::MAX);
             }
         }
     }
 
-    /// Unmaps the pages from `first` on of the object with this identity.
-    pub(super) fn unmap_object(&self, identity: usize, first: u64) {
+    /// Unmaps the pages with these indices of the object with this identity.
+    pub(super) fn unmap_object(&self, identity: usize, indices: Range<u64>) {
         let mut state = self.state.lock();
         let mut gather = Gather::new(&self.context);
         let State { vmas, table, resident, .. } = &mut *state;
-        let mapped = vmas.iter().filter(|vma| vma.backing.as_ref().is_some_and(|backing| backing.identity() == identity));
+        let mapped =
+            vmas.iter().filter(|vma| vma.backing.as_ref().is_some_and(|backing| backing.identity() == identity));
         for vma in mapped {
-            let skipped = first.saturating_sub(vma.page_index(vma.start)).min(vma.pages());
-            table.clear(vma.start + (skipped << PAGE_SHIFT), vma.end, &mut gather);
+            let first = vma.page_index(vma.start);
+            let [from, to] = [indices.start, indices.end].map(|index| index.saturating_sub(first).min(vma.pages()));
+            table.clear(vma.start + (from << PAGE_SHIFT), vma.start + (to << PAGE_SHIFT), &mut gather);
         }
         resident.all = resident.all.saturating_sub(gather.removed.all);
         resident.anonymous = resident.anonymous.saturating_sub(gather.removed.anonymous);
@@ -293,9 +296,7 @@ impl AddressSpace {
         let state = self.state.lock();
         let vma = state.vmas.find(address).ok_or(Errno::EFAULT)?;
         Ok(match &vma.backing {
-            Some(backing) if !vma.is_private() => {
-                Some((backing.identity(), vma.offset_at(address)))
-            }
+            Some(backing) if !vma.is_private() => Some((backing.identity(), vma.offset_at(address))),
             _ => None,
         })
     }
