@@ -3,9 +3,10 @@
 
 use alloc::sync::Arc;
 
-use libkernel::fs::tmpfs::Tmpfs;
-use libkernel::fs::{FileSystem, Mount, devfs};
+use libkernel::fs::tmpfs::{Tmpfs, anonymous_device};
+use libkernel::fs::{FileSystem, Mount, devfs, procfs, sysfs};
 use libkernel::memory::{PAGE_SIZE, frames};
+use libkernel::tty::devpts::DevPts;
 use libkernel::{Errno, Result};
 
 /// The part of memory that a tmpfs may take when its options do not say.
@@ -59,7 +60,9 @@ fn tmpfs(options: &str) -> Result<Arc<Tmpfs>> {
 pub fn make(kind: &str, options: &str, source: &str) -> Result<Arc<Mount>> {
     let file_system: Arc<dyn FileSystem> = match kind {
         "tmpfs" | "ramfs" => tmpfs(options)?,
-        "devpts" => devfs::terminals(),
+        "proc" => procfs::file_system(),
+        "sysfs" => sysfs::file_system(),
+        "devpts" => DevPts::new(anonymous_device()),
         "devtmpfs" => return devfs::mount_devices(),
         _ => return Err(Errno::ENODEV),
     };

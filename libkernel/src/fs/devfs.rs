@@ -1,7 +1,6 @@
-//! `/dev`: a tmpfs that is born with the devices every Linux system has (and `/dev/pts`, where pseudo-terminals appear).
+//! `/dev`: a tmpfs that is born with the devices every Linux system has (where `/dev/pts` is mounted, pseudo-terminals appear).
 #![forbid(unsafe_code)]
 
-use alloc::format;
 use alloc::sync::Arc;
 
 use super::inode::{Inode, NewInode};
@@ -15,7 +14,7 @@ const SIZE: u64 = 64 << 20;
 const FILES: u64 = 64 * 1024;
 
 /// Character devices: name, permissions, major, minor.
-const NODES: [(&str, u32, u32, u32); 9] = [
+const NODES: [(&str, u32, u32, u32); 10] = [
     ("null", 0o666, 1, 3),
     ("zero", 0o666, 1, 5),
     ("full", 0o666, 1, 7),
@@ -25,6 +24,7 @@ const NODES: [(&str, u32, u32, u32); 9] = [
     ("tty", 0o666, 5, 0),
     ("console", 0o600, 5, 1),
     ("ptmx", 0o666, 5, 2),
+    ("ttyAMA0", 0o600, 204, 64),
 ];
 
 const LINKS: [(&str, &str); 4] = [
@@ -38,7 +38,6 @@ const DIRECTORIES: [(&str, u32); 2] = [("pts", 0o755), ("shm", 0o1777)];
 
 static DEVICES: SetOnce<Arc<Tmpfs>> = SetOnce::new();
 static MOUNT: SetOnce<Arc<Mount>> = SetOnce::new();
-static TERMINALS: SetOnce<Arc<Tmpfs>> = SetOnce::new();
 
 fn new(kind: FileType, permissions: u32, device: DeviceId) -> NewInode {
     NewInode { kind, permissions, uid: 0, gid: 0, device }
@@ -73,19 +72,6 @@ pub fn devices() -> Result<Arc<Tmpfs>> {
     Ok(DEVICES.get().cloned().unwrap_or(devices))
 }
 
-/// The one devpts, made at the first call.
-#[must_use]
-pub fn terminals() -> Arc<Tmpfs> {
-    if TERMINALS.get().is_none() {
-        let terminals = Tmpfs::with_changing_names("devpts", SIZE, FILES);
-        let ptmx = new(FileType::CharDevice, 0o666, DeviceId::new(5, 2));
-        // Without it, /dev/ptmx still works.
-        let _ = terminals.root_directory().create(b"ptmx", &ptmx);
-        let _ = TERMINALS.set(terminals);
-    }
-    TERMINALS.get().cloned().unwrap_or_else(|| Tmpfs::new("devpts", SIZE, FILES))
-}
-
 /// Makes a device file in `/dev`.
 ///
 /// # Errors
@@ -93,22 +79,6 @@ pub fn terminals() -> Arc<Tmpfs> {
 pub fn add_device(name: &str, permissions: u32, device: DeviceId) -> Result<()> {
     devices()?.root_directory().create(name.as_bytes(), &new(FileType::CharDevice, permissions, device))?;
     Ok(())
-}
-
-/// Makes `/dev/pts/NUMBER` for a pseudo-terminal.
-///
-/// # Errors
-/// `EEXIST`, `ENOSPC`, `ENOMEM`.
-pub fn add_terminal(number: u32, device: DeviceId, permissions: u32, uid: u32, gid: u32) -> Result<()> {
-    let new = NewInode { kind: FileType::CharDevice, permissions, uid, gid, device };
-    terminals().root_directory().create(format!("{number}").as_bytes(), &new)?;
-    Ok(())
-}
-
-/// Removes `/dev/pts/NUMBER`.
-pub fn remove_terminal(number: u32) {
-    // Somebody may have removed the file already.
-    let _ = terminals().root_directory().unlink(format!("{number}").as_bytes());
 }
 
 /// A mount of `/dev`. All mounts of it share one tree of cached names.
@@ -157,18 +127,5 @@ mod tests {
         assert_eq!(file("/dev/urandom").read(&mut SliceSink::new(&mut bytes)), Ok(100));
         assert_ne!(bytes, [0; 100]);
         assert_eq!(open(&world.caller(), None, b"/dev/nothing", OpenFlags::empty(), 0).err(), Some(Errno::ENOENT));
-    }
-
-    #[test]
-    fn terminals_come_and_go_without_a_stale_name() {
-        let world = world();
-        let place = resolve(&world.caller(), None, b"/dev/pts", LastLink::Follow).unwrap();
-        let found = || resolve(&world.caller(), None, b"/dev/pts/77", LastLink::Follow).map(drop);
-        attach(&Mount::detached(terminals(), "devpts"), place).unwrap();
-        assert_eq!(found(), Err(Errno::ENOENT));
-        add_terminal(77, DeviceId::new(136, 77), 0o620, 0, 5).unwrap();
-        assert_eq!(found(), Ok(()));
-        remove_terminal(77);
-        assert_eq!(found(), Err(Errno::ENOENT));
     }
 }

@@ -31,7 +31,10 @@ pub mod open_file;
 pub mod open_flags;
 pub mod permission;
 pub mod pipe;
+pub mod procfs;
+pub mod sysfs;
 pub mod tmpfs;
+pub mod virtual_fs;
 pub mod walk;
 
 #[cfg(test)]

@@ -54,7 +54,6 @@ pub fn anonymous_device() -> DeviceId {
 /// One tmpfs.
 pub struct Tmpfs {
     name: &'static str,
-    stable: bool,
     shared: Arc<Shared>,
     root: Arc<TmpInode>,
 }
@@ -86,17 +85,6 @@ impl Tmpfs {
     /// An empty tmpfs that holds at most `bytes` bytes and `inodes` files. Its type is shown as `name`.
     #[must_use]
     pub fn new(name: &'static str, bytes: u64, inodes: u64) -> Arc<Self> {
-        Self::make(name, bytes, inodes, true)
-    }
-
-    /// A tmpfs in which the kernel makes and removes files by itself, or that is mounted as a whole in several places: its names
-    /// are not cached. Nothing can be mounted on its directories.
-    #[must_use]
-    pub fn with_changing_names(name: &'static str, bytes: u64, inodes: u64) -> Arc<Self> {
-        Self::make(name, bytes, inodes, false)
-    }
-
-    fn make(name: &'static str, bytes: u64, inodes: u64, stable: bool) -> Arc<Self> {
         let shared = Arc::new(Shared {
             device: anonymous_device(),
             usage: Usage::new(bytes.div_ceil(PAGE_SIZE as u64), inodes.max(1)),
@@ -106,7 +94,7 @@ impl Tmpfs {
         let _ = shared.usage.charge_inode();
         let root =
             shared.inode(FileType::Directory, 0o755, 0, 0, DeviceId::default(), Node::Directory(SpinLock::default()));
-        Arc::new(Self { name, stable, shared, root })
+        Arc::new(Self { name, shared, root })
     }
 
     /// The root directory.
@@ -139,10 +127,6 @@ impl FileSystem for Tmpfs {
 
     fn root(&self) -> Arc<dyn Inode> {
         self.root.clone()
-    }
-
-    fn names_are_stable(&self) -> bool {
-        self.stable
     }
 
     fn statistics(&self) -> Statistics {

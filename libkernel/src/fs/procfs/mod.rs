@@ -1,0 +1,48 @@
+//! `/proc`: processes, and what the kernel tells of itself (proc(5)).
+//!
+//! A directory below `/proc` holds a counted reference to its process, so it can be read while the process ends; what is gone by
+//! then reads as `ESRCH`. Walking all processes takes each core's locks one at a time and for a moment. Nothing here sleeps.
+#![forbid(unsafe_code)]
+
+mod descriptors;
+mod mounts;
+mod process;
+mod root;
+mod status;
+mod sysctl;
+mod system;
+
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+
+use super::inode::FileSystem;
+use super::virtual_fs::{Source, VirtualFs};
+use crate::sync::{SetOnce, SpinLock};
+
+const MAGIC: u64 = 0x9fa0;
+
+static FILE_SYSTEM: SetOnce<Arc<VirtualFs>> = SetOnce::new();
+
+/// Files of `/proc` itself that other parts of the kernel provide, with their permissions.
+static REGISTERED: SpinLock<BTreeMap<&'static str, (u32, Arc<dyn Source>)>> = SpinLock::new(BTreeMap::new());
+
+/// Makes `/proc/NAME` a file with the text of `source`.
+pub fn register(name: &'static str, mode: u32, source: Arc<dyn Source>) {
+    REGISTERED.lock().insert(name, (mode, source));
+}
+
+/// The one procfs.
+#[must_use]
+pub fn file_system() -> Arc<dyn FileSystem> {
+    if FILE_SYSTEM.get().is_none() {
+        // Whoever was first made the one that counts.
+        let _ = FILE_SYSTEM.set(VirtualFs::new("proc", MAGIC, root::Root));
+    }
+    match FILE_SYSTEM.get() {
+        Some(file_system) => file_system.clone(),
+        None => VirtualFs::new("proc", MAGIC, root::Root),
+    }
+}
