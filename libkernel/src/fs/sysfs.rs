@@ -88,7 +88,8 @@ impl Listing for Processors {
     fn list(&self, from: u64, emit: &mut dyn FnMut(&[u8], FileType, u64) -> bool) {
         let files = PROCESSOR_FILES.iter().map(|name| (format!("{name}"), Regular));
         let cores = (0..online_cores()).map(|number| (format!("cpu{number}"), Directory));
-        for (position, (name, kind)) in (1..).zip(files.chain(cores)).skip(usize::try_from(from).unwrap_or(usize::MAX)) {
+        for (position, (name, kind)) in (1..).zip(files.chain(cores)).skip(usize::try_from(from).unwrap_or(usize::MAX))
+        {
             if !emit(name.as_bytes(), kind, position) {
                 return;
             }

@@ -50,3 +50,8 @@ pub fn hwcap() -> u64 {
     let half = if (read!("id_aa64pfr0_el1") >> 16) & 0xf == 1 { HALF_PRECISION } else { 0 };
     FP_AND_SIMD | half | show(read!("id_aa64isar0_el1"), &ISAR0) | show(read!("id_aa64isar1_el1"), &ISAR1)
 }
+
+/// The main identification register: who made the processor, and which one it is.
+pub fn main_id() -> u64 {
+    read!("midr_el1")
+}

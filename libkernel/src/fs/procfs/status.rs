@@ -53,12 +53,10 @@ pub fn stat(subject: &Subject, text: &mut Text) -> Result<()> {
     let policy = attributes.as_ref().map_or(0, |attributes| attributes.policy_number());
     let priority = if realtime > 0 { -1 - realtime } else { 20 + nice };
     let program = process.program();
-    let (arguments, environment) = program
-        .as_ref()
-        .map_or((0..0, 0..0), |program| (program.arguments.clone(), program.environment.clone()));
-    let (pending, blocked) = thread
-        .as_ref()
-        .map_or((0, 0), |thread| (thread.signals().pending().bits(), thread.signals().blocked().bits()));
+    let (arguments, environment) =
+        program.as_ref().map_or((0..0, 0..0), |program| (program.arguments.clone(), program.environment.clone()));
+    let (pending, blocked) =
+        thread.as_ref().map_or((0, 0), |thread| (thread.signals().pending().bits(), thread.signals().blocked().bits()));
     let actions = process.signals().actions();
     text.write_fmt(format_args!("{} (", subject.id()))?;
     text.push(name(subject).as_bytes())?;

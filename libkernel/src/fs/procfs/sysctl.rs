@@ -7,8 +7,8 @@ use core::str;
 use crate::fs::fd_table::MAX_FILES;
 use crate::fs::metadata::FileType::{self, Directory, Regular};
 use crate::fs::mount::Path;
-use crate::fs::virtual_fs::{Fixed, Node, Source, Text};
 use crate::fs::pipe;
+use crate::fs::virtual_fs::{Fixed, Node, Source, Text};
 use crate::process::capability::CapabilitySet;
 use crate::process::{host, table};
 use crate::sync::SetOnce;
@@ -25,7 +25,9 @@ pub const ROOT: Entries = &[
 
 const FS: Entries = &[
     ("file-max", Regular, || constant("9223372036854775807\n")),
-    ("nr_open", Regular, || Node::file(0o444, |_: &Path, text: &mut Text| text.push(format!("{MAX_FILES}\n").as_bytes()))),
+    ("nr_open", Regular, || {
+        Node::file(0o444, |_: &Path, text: &mut Text| text.push(format!("{MAX_FILES}\n").as_bytes()))
+    }),
     ("pipe-max-size", Regular, || {
         Node::file(0o444, |_: &Path, text: &mut Text| text.push(format!("{}\n", pipe::MAX_CAPACITY).as_bytes()))
     }),
@@ -132,7 +134,8 @@ mod tests {
     fn an_identifier_has_its_version_and_variant_in_place() {
         let mut text = Text::default();
         uuid(new_uuid(), &mut text).unwrap();
-        let shape: alloc::vec::Vec<usize> = text.bytes().trim_ascii().split(|byte| *byte == b'-').map(<[u8]>::len).collect();
+        let shape: alloc::vec::Vec<usize> =
+            text.bytes().trim_ascii().split(|byte| *byte == b'-').map(<[u8]>::len).collect();
         assert_eq!(shape, [8, 4, 4, 4, 12]);
         assert_eq!(text.bytes()[14], b'4');
         assert!(b"89ab".contains(&text.bytes()[19]));

@@ -18,7 +18,8 @@ use crate::{Errno, Result};
 fn world() -> World {
     let world = World::new();
     for (path, file_system) in [("/proc", super::file_system()), ("/sys", sysfs::file_system())] {
-        namespace::make(&world.caller(), None, path.as_bytes(), FileType::Directory, 0o755, DeviceId::default()).unwrap();
+        namespace::make(&world.caller(), None, path.as_bytes(), FileType::Directory, 0o755, DeviceId::default())
+            .unwrap();
         let place = resolve(&world.caller(), None, path.as_bytes(), LastLink::Follow).unwrap();
         attach(&Mount::detached(file_system, "none"), place).unwrap();
     }
