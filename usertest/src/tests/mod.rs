@@ -3,14 +3,25 @@
 //! A test is a function that returns if the behaviour is right. Its name is a
 //! sentence about that behaviour; its area is the file that it stands in.
 
+mod action;
+mod clone;
 mod cred;
+mod descriptor;
+mod device;
 mod dir;
+mod epoll;
 mod exec;
 mod fault;
 mod file;
+mod frame;
 mod futex;
 mod hostile;
+mod job;
+mod lock;
+mod mapping;
 mod memory;
+mod metadata;
+mod mount;
 mod pipe;
 mod poll;
 mod proc;
@@ -20,6 +31,7 @@ mod signal;
 mod smp;
 mod thread;
 mod time;
+mod torture;
 mod tty;
 mod wait;
 
@@ -63,23 +75,35 @@ pub(crate) use tests;
 
 const AREAS: &[&[Test]] = &[
     process::TESTS,
+    clone::TESTS,
     wait::TESTS,
     exec::TESTS,
     thread::TESTS,
+    torture::TESTS,
     futex::TESTS,
     signal::TESTS,
+    action::TESTS,
     fault::TESTS,
+    frame::TESTS,
     memory::TESTS,
+    mapping::TESTS,
     pipe::TESTS,
     file::TESTS,
+    lock::TESTS,
+    descriptor::TESTS,
     dir::TESTS,
+    mount::TESTS,
+    metadata::TESTS,
     poll::TESTS,
+    epoll::TESTS,
     time::TESTS,
     proc::TESTS,
+    device::TESTS,
     cred::TESTS,
     sched::TESTS,
     smp::TESTS,
     tty::TESTS,
+    job::TESTS,
     hostile::TESTS,
 ];
 

@@ -2,7 +2,7 @@
 
 use super::tests;
 use crate::call;
-use crate::check::{exits, fails, in_child, killed, must, some};
+use crate::check::{exits, fails, must};
 use crate::sys::*;
 use std::ffi::CString;
 
@@ -17,17 +17,7 @@ tests!("tty":
     raw_mode_passes_everything,
     minimum_and_time_rule_raw_reads,
     attributes_round_trip,
-    interrupt_character_signals_the_foreground,
-    suspend_character_stops_the_foreground,
-    window_size_round_trips_and_signals,
-    background_reader_is_stopped,
-    background_reader_of_an_orphaned_group_gets_eio,
-    tostop_stops_background_writers,
-    foreground_group_can_be_asked_and_set,
-    closing_the_master_hangs_up,
     closing_the_slave_is_eio_for_the_master,
-    session_leader_gets_the_terminal,
-    dev_tty_is_the_terminal,
     nonblocking_read_is_eagain,
     poll_sees_lines,
     flow_stops_and_starts,
@@ -35,7 +25,7 @@ tests!("tty":
 );
 
 /// Opens a pair: master, slave.
-fn pair() -> (Fd, Fd) {
+pub(super) fn pair() -> (Fd, Fd) {
     let master = must(open(c"/dev/ptmx", libc::O_RDWR | libc::O_NOCTTY, 0));
     let mut number = u32::MAX;
     must(call!(SYS_ioctl, master, libc::TIOCSPTLCK as u32, &0i32));
@@ -59,27 +49,27 @@ fn set_attributes(fd: Fd, bytes: &Termios) {
 
 const IFLAG: usize = 0;
 const OFLAG: usize = 4;
-const LFLAG: usize = 12;
+pub(super) const LFLAG: usize = 12;
 const CONTROL: usize = 17;
 
 fn flag(bytes: &Termios, word: usize) -> u32 {
     u32::from_ne_bytes(bytes[word..word + 4].try_into().unwrap_or_default())
 }
 
-fn change(fd: Fd, word: usize, clear: u32, set: u32) {
+pub(super) fn change(fd: Fd, word: usize, clear: u32, set: u32) {
     let mut bytes = attributes(fd);
     let value = flag(&bytes, word) & !clear | set;
     bytes[word..word + 4].copy_from_slice(&value.to_ne_bytes());
     set_attributes(fd, &bytes);
 }
 
-fn type_in(master: Fd, text: &[u8]) {
+pub(super) fn type_in(master: Fd, text: &[u8]) {
     must(write_all(master, text));
 }
 
 /// Asserts that `wanted` comes; in pieces if need be, since output passes on as it is made.
 #[track_caller]
-fn reads(fd: Fd, wanted: &[u8]) {
+pub(super) fn reads(fd: Fd, wanted: &[u8]) {
     let mut buffer = [0u8; 256];
     let mut n = must(read(fd, &mut buffer));
     while n > 0 && n < wanted.len() {
@@ -210,178 +200,6 @@ fn attributes_round_trip() {
     fails(call!(SYS_ioctl, slave, libc::TCGETS as u32, 8), libc::EFAULT);
 }
 
-/// A session leader whose terminal is `slave` runs `body`.
-fn session(slave: Fd, body: impl FnOnce() -> i32) -> Pid {
-    spawn(|| {
-        must(call!(SYS_setsid));
-        must(call!(SYS_ioctl, slave, libc::TIOCSCTTY as u32, 0));
-        body()
-    })
-}
-
-fn pause() -> i32 {
-    loop {
-        sigsuspend(0);
-    }
-}
-
-fn ready(reader: Fd) {
-    must(read(reader, &mut [0u8; 1]));
-}
-
-fn interrupt_character_signals_the_foreground() {
-    for (character, signal) in [(b"\x03", libc::SIGINT), (b"\x1c", libc::SIGQUIT)] {
-        let (master, slave) = pair();
-        let (reader, writer) = must(pipe());
-        let child = session(slave, || {
-            must(write(writer, b"x"));
-            pause()
-        });
-        ready(reader);
-        type_in(master, character);
-        killed(child, signal);
-    }
-}
-
-fn suspend_character_stops_the_foreground() {
-    let (master, slave) = pair();
-    let child = session(slave, || {
-        let (reader, writer) = must(pipe());
-        // A job in a group of its own; the leader plays the shell.
-        let job = spawn(|| {
-            must(call!(SYS_setpgid, 0, 0));
-            must(write(writer, b"x"));
-            pause()
-        });
-        ready(reader);
-        must(set_disposition(libc::SIGTTOU, libc::SIG_IGN));
-        must(call!(SYS_ioctl, slave, libc::TIOCSPGRP as u32, &job));
-        type_in(master, b"\x1a");
-        assert_eq!(must(wait4(job, libc::WUNTRACED)), Some((job, Status::Stopped(libc::SIGTSTP))));
-        must(call!(SYS_ioctl, slave, libc::TIOCSPGRP as u32, &getpid()));
-        must(kill(-job, libc::SIGCONT));
-        assert_eq!(must(wait4(job, libc::WCONTINUED)), Some((job, Status::Continued)));
-        must(kill(job, libc::SIGKILL));
-        killed(job, libc::SIGKILL);
-        0
-    });
-    exits(child, 0);
-}
-
-fn window_size_round_trips_and_signals() {
-    let (master, slave) = pair();
-    let child = session(slave, || {
-        must(block(bit(libc::SIGWINCH)));
-        must(call!(SYS_ioctl, master, libc::TIOCSWINSZ as u32, &[50u16, 132, 0, 0]));
-        let info = must(sigtimedwait(bit(libc::SIGWINCH), Some(5 * SECOND)));
-        assert_eq!(info.signal, libc::SIGWINCH);
-        let mut size = [0u16; 4];
-        must(call!(SYS_ioctl, slave, libc::TIOCGWINSZ as u32, &mut size));
-        assert_eq!(size, [50, 132, 0, 0]);
-        0
-    });
-    exits(child, 0);
-}
-
-fn background_job(slave: Fd, body: impl FnOnce() -> i32) -> Pid {
-    let _ = slave;
-    let job = spawn(|| {
-        must(call!(SYS_setpgid, 0, 0));
-        body()
-    });
-    let _ = call!(SYS_setpgid, job, job);
-    job
-}
-
-fn background_reader_is_stopped() {
-    let (_master, slave) = pair();
-    let child = session(slave, || {
-        let job = background_job(slave, || must(read(slave, &mut [0u8; 8])) as i32);
-        assert_eq!(must(wait4(job, libc::WUNTRACED)), Some((job, Status::Stopped(libc::SIGTTIN))));
-        must(kill(job, libc::SIGKILL));
-        killed(job, libc::SIGKILL);
-        let deaf = background_job(slave, || {
-            must(set_disposition(libc::SIGTTIN, libc::SIG_IGN));
-            i32::from(read(slave, &mut [0u8; 8]) != Err(Errno(libc::EIO)))
-        });
-        exits(deaf, 0);
-        0
-    });
-    exits(child, 0);
-}
-
-fn background_reader_of_an_orphaned_group_gets_eio() {
-    let (_master, slave) = pair();
-    let (reader, writer) = must(pipe());
-    let child = session(slave, || {
-        let middle = spawn(|| {
-            spawn(|| {
-                must(call!(SYS_setpgid, 0, 0));
-                assert!(eventually(5000, || getppid() != must(call!(SYS_getsid, 0)) as Pid));
-                sleep_ms(30);
-                let got = read(slave, &mut [0u8; 8]);
-                must(write(writer, if got == Err(Errno(libc::EIO)) { b"y" } else { b"n" }));
-                0
-            });
-            sleep_ms(10);
-            0
-        });
-        exits(middle, 0);
-        let mut answer = [0u8; 1];
-        must(read(reader, &mut answer));
-        i32::from(&answer != b"y")
-    });
-    exits(child, 0);
-}
-
-fn tostop_stops_background_writers() {
-    let (master, slave) = pair();
-    let child = session(slave, || {
-        exits(background_job(slave, || must(write(slave, b"free\n")) as i32), 5);
-        change(slave, LFLAG, 0, libc::TOSTOP);
-        let job = background_job(slave, || must(write(slave, b"held\n")) as i32);
-        assert_eq!(must(wait4(job, libc::WUNTRACED)), Some((job, Status::Stopped(libc::SIGTTOU))));
-        must(kill(job, libc::SIGKILL));
-        killed(job, libc::SIGKILL);
-        0
-    });
-    exits(child, 0);
-    reads(master, b"free\r\n");
-}
-
-fn foreground_group_can_be_asked_and_set() {
-    let (_master, slave) = pair();
-    let child = session(slave, || {
-        let mut group = -1i32;
-        must(call!(SYS_ioctl, slave, libc::TIOCGPGRP as u32, &mut group));
-        assert_eq!(group, getpid());
-        let mut leader = -1i32;
-        must(call!(SYS_ioctl, slave, libc::TIOCGSID as u32, &mut leader));
-        assert_eq!(leader, getpid());
-        fails(call!(SYS_ioctl, slave, libc::TIOCSPGRP as u32, &1i32), libc::EPERM);
-        assert_eq!(proc_stat(getpid(), 8).as_deref(), Some(getpid().to_string().as_str()));
-        0
-    });
-    exits(child, 0);
-    let mut group = -1i32;
-    fails(call!(SYS_ioctl, slave, libc::TIOCGPGRP as u32, &mut group), libc::ENOTTY);
-}
-
-fn closing_the_master_hangs_up() {
-    let (master, slave) = pair();
-    let (reader, writer) = must(pipe());
-    let child = session(slave, || {
-        must(close(master));
-        must(write(writer, b"x"));
-        pause()
-    });
-    ready(reader);
-    must(close(master));
-    killed(child, libc::SIGHUP);
-    assert_eq!(must(read(slave, &mut [0u8; 4])), 0);
-    fails(write(slave, b"x"), libc::EIO);
-}
-
 fn closing_the_slave_is_eio_for_the_master() {
     let (master, slave) = pair();
     must(write(slave, b"last words"));
@@ -389,36 +207,6 @@ fn closing_the_slave_is_eio_for_the_master() {
     reads(master, b"last words");
     fails(read(master, &mut [0u8; 4]), libc::EIO);
     assert_eq!(must(poll(&[(master, libc::POLLIN)], 0))[0] & libc::POLLHUP, libc::POLLHUP);
-}
-
-fn session_leader_gets_the_terminal() {
-    let (_master, slave) = pair();
-    let path = CString::new(must(readlink(&CString::new(format!("/proc/self/fd/{slave}")).unwrap_or_default())))
-        .unwrap_or_default();
-    in_child(|| {
-        must(call!(SYS_setsid));
-        fails(open(c"/dev/tty", libc::O_RDWR, 0), libc::ENXIO);
-        must(open(&path, libc::O_RDWR, 0));
-        must(open(c"/dev/tty", libc::O_RDWR, 0));
-        must(set_disposition(libc::SIGHUP, libc::SIG_IGN));
-        must(call!(SYS_ioctl, slave, libc::TIOCNOTTY as u32, 0));
-        fails(open(c"/dev/tty", libc::O_RDWR, 0), libc::ENXIO);
-    });
-}
-
-fn dev_tty_is_the_terminal() {
-    let (master, slave) = pair();
-    let child = session(slave, || {
-        let tty = must(open(c"/dev/tty", libc::O_RDWR, 0));
-        must(write(tty, b"via /dev/tty"));
-        some(
-            proc_stat(getpid(), 7).and_then(|text| text.parse::<i32>().ok()).filter(|device| device >> 8 == 136),
-            "tty_nr",
-        );
-        0
-    });
-    exits(child, 0);
-    reads(master, b"via /dev/tty");
 }
 
 fn nonblocking_read_is_eagain() {
