@@ -122,7 +122,7 @@ impl<T: Schedulable> FairQueue<T> {
         if current.policy == Policy::Idle && new.policy != Policy::Idle {
             return Preemption::Reschedule;
         }
-        if arrival == Arrival::Born || matches!(new.policy, Policy::Idle | Policy::Batch) {
+        if matches!(new.policy, Policy::Idle | Policy::Batch) {
             return Preemption::Continue;
         }
         // As if it were linked already.
@@ -140,7 +140,8 @@ impl<T: Schedulable> FairQueue<T> {
             return Preemption::Continue;
         }
         let protected = current_eligible && before(current.vruntime, current.protected_until);
-        let wins = !protected
+        let wins = arrival != Arrival::Born
+            && !protected
             && eligible
             && before_current
             && self.best(threshold).is_none_or(|best| T::before(&task.key(), &best.key()));
@@ -363,6 +364,11 @@ impl<T: Schedulable> FairQueue<T> {
         let task = self.waiting.remove(key)?;
         self.average.subtract(task.entity().share());
         Some(task)
+    }
+
+    #[cfg(test)]
+    pub(super) fn charged_until(&self) -> u64 {
+        self.charged
     }
 
     #[cfg(test)]

@@ -148,7 +148,7 @@ fn run(events: &[Event], origin: u64, start: u64) -> Vec<Vec<(u64, u64, u64)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases(400))]
 
     #[test]
     fn the_queue_agrees_with_the_naive_model(events in events()) {

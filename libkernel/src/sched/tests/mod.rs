@@ -1,7 +1,11 @@
 //! Tests of the run queue: against a naive model, against the bounds of the theory, and one for each known pitfall.
 
+mod core;
 mod differential;
 mod model;
+mod pitfalls;
+mod properties;
+mod realtime_tests;
 
 use super::*;
 use crate::task::Policy;
@@ -40,6 +44,12 @@ pub(super) fn nice(nice: i8) -> Request {
 
 pub(super) fn with_slice(nice: i8, slice: u64) -> Request {
     Request { nice, slice: Some(slice), ..Request::NORMAL }
+}
+
+/// So many cases, or as many as `PROPTEST_CASES` says, for deep runs.
+pub(super) fn cases(usual: u32) -> proptest::test_runner::Config {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    proptest::test_runner::Config::with_cases(cases.unwrap_or(usual))
 }
 
 pub(super) const MS: u64 = 1_000_000;

@@ -122,8 +122,6 @@ impl Model {
         m.relative = false;
         m.protected = m.v;
         let id = m.id;
-        let best_before = self.best().map(|m| (m.d, m.id));
-        let _ = best_before;
         self.waiting.push(m);
         let decision = self.preempts(id, arrival);
         if decision == Preemption::Reschedule
@@ -140,7 +138,7 @@ impl Model {
         if current.request.policy == Policy::Idle && new.request.policy != Policy::Idle {
             return Preemption::Reschedule;
         }
-        if arrival == Arrival::Born || new.request.policy != Policy::Normal {
+        if new.request.policy != Policy::Normal {
             return Preemption::Continue;
         }
         let current_eligible = self.eligible(current.v);
@@ -154,7 +152,9 @@ impl Model {
             return Preemption::Continue;
         }
         let protected = current_eligible && current.v < current.protected;
-        Preemption::when(!protected && wins && self.best().is_some_and(|best| best.id == id))
+        Preemption::when(
+            arrival != Arrival::Born && !protected && wins && self.best().is_some_and(|best| best.id == id),
+        )
     }
 
     fn best(&self) -> Option<&Member> {

@@ -1,0 +1,129 @@
+//! Tests of the real-time class and of the order of classes.
+
+use super::*;
+
+fn realtime(policy: Policy, priority: u8) -> Request {
+    Request { policy, priority, ..Request::NORMAL }
+}
+
+fn queue() -> RunQueue<Handle> {
+    RunQueue::new(0)
+}
+
+fn id_of(task: Option<&Handle>) -> Option<u64> {
+    task.map(|task| task.entity().id())
+}
+
+#[test]
+fn the_higher_priority_preempts_and_an_equal_one_waits() {
+    let mut queue = queue();
+    assert_eq!(queue.enqueue(job(1, realtime(Policy::Fifo, 10)), Arrival::Born, 0), Preemption::Reschedule);
+    assert_eq!(id_of(queue.pick(0)), Some(1));
+    assert_eq!(queue.enqueue(job(2, realtime(Policy::Fifo, 10)), Arrival::Born, 1), Preemption::Continue);
+    assert_eq!(queue.enqueue(job(3, realtime(Policy::Fifo, 20)), Arrival::Woken, 2), Preemption::Reschedule);
+    assert_eq!(id_of(queue.pick(2)), Some(3));
+    assert_eq!(queue.remove_current(Departure::Sleep, 3).map(|task| task.entity().id()), Some(3));
+    assert_eq!(id_of(queue.pick(3)), Some(1), "the one preempted stays first of its priority");
+    queue.yield_current(4);
+    assert_eq!(id_of(queue.pick(4)), Some(2), "the one that yields goes last");
+}
+
+#[test]
+fn realtime_runs_before_fair_and_fair_keeps_its_place() {
+    let mut queue = queue();
+    let _ = queue.enqueue(job(1, Request::NORMAL), Arrival::Born, 0);
+    assert_eq!(id_of(queue.pick(0)), Some(1));
+    assert_eq!(queue.enqueue(job(2, realtime(Policy::RoundRobin, 1)), Arrival::Woken, MS), Preemption::Reschedule);
+    assert_eq!(id_of(queue.pick(MS)), Some(2));
+    assert_eq!(queue.enqueue(job(3, Request::NORMAL), Arrival::Woken, MS), Preemption::Continue);
+    assert_eq!(queue.len(), 3);
+    drop(queue.remove_current(Departure::Exit, 2 * MS));
+    assert!(id_of(queue.pick(2 * MS)).is_some());
+    assert_eq!(queue.class(), Class::Fair);
+}
+
+#[test]
+fn round_robin_takes_turns_of_100_ms_and_fifo_does_not() {
+    for (policy, expected) in [(Policy::RoundRobin, 2), (Policy::Fifo, 1)] {
+        let mut queue = queue();
+        for id in 1..=2 {
+            let _ = queue.enqueue(job(id, realtime(policy, 5)), Arrival::Born, 0);
+        }
+        assert_eq!(id_of(queue.pick(0)), Some(1));
+        assert_eq!(queue.update(99 * MS), Preemption::Continue);
+        let decision = queue.update(100 * MS);
+        assert_eq!(decision == Preemption::Reschedule, policy == Policy::RoundRobin);
+        assert_eq!(id_of(queue.pick(100 * MS)), Some(expected));
+    }
+}
+
+#[test]
+fn a_runaway_leaves_five_percent_to_the_others() {
+    let mut queue = queue();
+    let _ = queue.enqueue(job(1, realtime(Policy::Fifo, 99)), Arrival::Born, 0);
+    let _ = queue.enqueue(job(2, Request::NORMAL), Arrival::Born, 0);
+    let (mut now, mut service) = (0, [0; 2]);
+    while now < 10_000 * MS {
+        let id = id_of(queue.pick(now)).unwrap();
+        let next = queue.slice_end().expect("somebody waits").max(now + 1);
+        service[id as usize - 1] += next - now;
+        now = next;
+        let _ = queue.update(now);
+    }
+    let share = service[1] * 1000 / now;
+    assert!((45..=55).contains(&share), "the fair task got {share} of 1000");
+}
+
+#[test]
+fn a_runaway_alone_gets_everything_and_no_timer() {
+    let mut queue = queue();
+    let _ = queue.enqueue(job(1, realtime(Policy::Fifo, 99)), Arrival::Born, 0);
+    queue.pick(0);
+    assert_eq!(queue.slice_end(), None);
+    assert_eq!(queue.update(5_000 * MS), Preemption::Continue);
+    assert_eq!(id_of(queue.pick(5_000 * MS)), Some(1));
+}
+
+#[test]
+fn a_change_of_policy_takes_effect_on_a_queued_and_on_a_running_task() {
+    let mut queue = queue();
+    let (first, second) = (job(1, Request::NORMAL), job(2, Request::NORMAL));
+    let (one, two) = (first.request.clone(), second.request.clone());
+    let _ = queue.enqueue(first, Arrival::Born, 0);
+    let _ = queue.enqueue(second, Arrival::Born, 0);
+    assert_eq!(id_of(queue.pick(0)), Some(1));
+    two.set(realtime(Policy::Fifo, 3));
+    assert_eq!(queue.refresh(|task| task.entity().id() == 2, MS), Preemption::Reschedule);
+    assert_eq!(id_of(queue.pick(MS)), Some(2));
+    two.set(Request::NORMAL);
+    one.set(realtime(Policy::RoundRobin, 1));
+    let _ = queue.refresh(|task| task.entity().id() == 2, 2 * MS);
+    let _ = queue.refresh(|task| task.entity().id() == 1, 2 * MS);
+    assert_eq!(id_of(queue.pick(2 * MS)), Some(1));
+    assert_eq!((queue.len(), queue.class()), (2, Class::Realtime));
+    queue.fair().check();
+}
+
+#[test]
+fn an_idle_policy_task_is_preempted_by_any_other_and_batch_preempts_nobody() {
+    let mut queue = queue();
+    let _ = queue.enqueue(job(1, Request { policy: Policy::Idle, ..Request::NORMAL }), Arrival::Born, 0);
+    queue.pick(0);
+    assert_eq!(queue.enqueue(job(2, Request::NORMAL), Arrival::Woken, 100), Preemption::Reschedule);
+    assert_eq!(id_of(queue.pick(100)), Some(2));
+    let batch = Request { policy: Policy::Batch, slice: Some(100_000), ..Request::NORMAL };
+    assert_eq!(queue.enqueue(job(3, batch), Arrival::Woken, 200), Preemption::Continue);
+}
+
+#[test]
+fn what_may_go_to_another_core_is_what_would_run_last_here() {
+    let mut queue = queue();
+    for id in 1..=6 {
+        let _ = queue.enqueue(job(id, with_slice(0, id * MS)), Arrival::Born, 0);
+    }
+    queue.pick(0);
+    let given = queue.give(|task| task.entity().id() != 6, 0).unwrap();
+    assert_eq!(given.entity().id(), 5, "the latest deadline of those allowed");
+    assert!(queue.give(|_| false, 0).is_none());
+    assert_eq!(queue.len(), 5);
+}
