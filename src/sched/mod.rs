@@ -64,13 +64,15 @@ fn enqueue_here(runnable: Runnable, arrival: Arrival) {
     });
 }
 
-/// Carries a decision out: the flag for the next scheduling point, the timer for the end of the slice.
+/// Carries a decision out: the flag for the next scheduling point, or the timer for the end of the slice. While the core has yet to
+/// come to its scheduling point the slice is over, and the timer has nothing to say: it would interrupt without end.
 #[inline]
 fn honour(queue: &RunQueue<Runnable>, decision: Preemption) {
+    let core = core_local::this();
     if decision == Preemption::Reschedule {
-        core_local::this().set_need_resched();
+        core.set_need_resched();
     }
-    time::set_slice_end(queue.slice_end());
+    time::set_slice_end(if core.need_resched() { None } else { queue.slice_end() });
 }
 
 /// Takes in what other cores sent. Any context of this core.
