@@ -31,6 +31,7 @@ pub mod sched;
 pub mod sync;
 pub mod task;
 pub mod time;
+pub mod timers;
 pub mod tree;
 pub mod tty;
 

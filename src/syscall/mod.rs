@@ -30,6 +30,7 @@ mod signal;
 mod system;
 mod table;
 mod time;
+mod timer;
 mod wait;
 
 pub use argument::Argument;

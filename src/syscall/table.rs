@@ -129,6 +129,7 @@ system_calls! {
     70 => pwritev(fd: Fd, vector: UserPtr<linux::iovec>, count: usize, offset: i64) in file, pwritev_blocking;
     72 => pselect6(count: i32, readable: UserPtr<u64>, writable: UserPtr<u64>, exceptional: UserPtr<u64>, timeout: UserPtr<linux::__kernel_timespec>, mask: UserPtr<[u64; 2]>) in poll, pselect6_blocking;
     73 => ppoll(fds: UserPtr<linux::pollfd>, count: usize, timeout: UserPtr<linux::__kernel_timespec>, mask: UserPtr<u64>, size: usize) in poll, ppoll_blocking;
+    74 => signalfd4(fd: i32, set: UserPtr<u64>, size: usize, flags: u32) in timer;
     78 => readlinkat(directory: Fd, path: UserPtr<u8>, buffer: UserPtr<u8>, size: i32) in path;
     79 => newfstatat(directory: Fd, path: UserPtr<u8>, buffer: UserPtr<linux::stat>, flags: u32) in path;
     80 => fstat(fd: Fd, buffer: UserPtr<linux::stat>) in path;
@@ -136,6 +137,9 @@ system_calls! {
     82 => fsync(fd: Fd) in file;
     83 => fdatasync(fd: Fd) in file;
     84 => sync_file_range(fd: Fd, offset: i64, length: i64, flags: u32) in file;
+    85 => timerfd_create(clock: i32, flags: u32) in timer;
+    86 => timerfd_settime(fd: Fd, flags: u32, new: UserPtr<[i64; 4]>, old: UserPtr<[i64; 4]>) in timer;
+    87 => timerfd_gettime(fd: Fd, to: UserPtr<[i64; 4]>) in timer;
     88 => utimensat(directory: Fd, path: UserPtr<u8>, times: UserPtr<[[i64; 2]; 2]>, flags: u32) in path;
     90 => capget(header: UserPtr<[u32; 2]>, data: UserPtr<[[u32; 3]; 2]>) in credentials;
     91 => capset(header: UserPtr<[u32; 2]>, data: UserPtr<[[u32; 3]; 2]>) in credentials;
@@ -149,6 +153,13 @@ system_calls! {
     99 => set_robust_list(head: UserPtr<u8>, size: usize) in process;
     100 => get_robust_list(tid: i32, head: UserPtr<usize>, size: UserPtr<usize>) in process;
     101 => nanosleep(time: UserPtr<TimeSpec>, remaining: UserPtr<TimeSpec>) in time, nanosleep_blocking;
+    102 => getitimer(which: u32, to: UserPtr<[i64; 4]>) in timer;
+    103 => setitimer(which: u32, new: UserPtr<[i64; 4]>, old: UserPtr<[i64; 4]>) in timer;
+    107 => timer_create(clock: i32, event: UserPtr<u8>, id: UserPtr<i32>) in timer;
+    108 => timer_gettime(id: u32, to: UserPtr<[i64; 4]>) in timer;
+    109 => timer_getoverrun(id: u32) in timer;
+    110 => timer_settime(id: u32, flags: u32, new: UserPtr<[i64; 4]>, old: UserPtr<[i64; 4]>) in timer;
+    111 => timer_delete(id: u32) in timer;
     112 => clock_settime(clock: i32, time: UserPtr<TimeSpec>) in time;
     113 => clock_gettime(clock: i32, time: UserPtr<TimeSpec>) in time;
     114 => clock_getres(clock: i32, resolution: UserPtr<TimeSpec>) in time;

@@ -110,7 +110,11 @@ impl ThreadSignals {
         if !more {
             pending.fetch_and(!SignalSet::EMPTY.with(signal).bits(), Ordering::SeqCst);
         }
-        Some(info.unwrap_or(SignalInfo::kernel(signal)))
+        let mut info = info.unwrap_or(SignalInfo::kernel(signal));
+        if let Some(timers) = &state.timers {
+            timers.delivered(&mut info);
+        }
+        Some(info)
     }
 
     /// A handler is about to run: its signals are blocked, and a temporary mask has served.

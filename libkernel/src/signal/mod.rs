@@ -12,6 +12,7 @@
 
 pub mod action;
 mod delivery;
+mod descriptor;
 pub mod info;
 pub mod number;
 mod process;
@@ -26,6 +27,7 @@ mod tests;
 
 pub use action::{Action, Actions, Disposition};
 pub use delivery::Next;
+pub use descriptor::SignalFile;
 pub use info::SignalInfo;
 pub use number::{DefaultAction, Signal, SignalSet};
 pub use process::{ChildPolicy, ProcessSignals};

@@ -14,6 +14,7 @@ use super::thread::ThreadSignals;
 use crate::Result;
 use crate::process::roster::Roster;
 use crate::sync::{IrqSpinLock, WaitQueue};
+use crate::timers::ProcessTimers;
 
 /// The signal state of a process.
 pub struct ProcessSignals {
@@ -38,6 +39,8 @@ pub(super) struct State {
     pub stop: Stop,
     /// A change that the parent has not been told of.
     pub change: Option<StateChange>,
+    /// Timers that send signals, once there are any.
+    pub timers: Option<Arc<ProcessTimers>>,
 }
 
 /// What a process wants done when one of its children changes state.
@@ -71,6 +74,7 @@ impl ProcessSignals {
                 members: Roster::new(),
                 stop: Stop::new(),
                 change: None,
+                timers: None,
             }),
             pending: AtomicU64::new(0),
             ending: AtomicBool::new(false),
@@ -105,8 +109,14 @@ impl ProcessSignals {
         let current = self.actions();
         let own = if Arc::strong_count(&current) > 2 { Arc::new(current.duplicate()) } else { current };
         own.reset_for_exec();
-        let old = core::mem::replace(&mut self.state.lock().actions, own);
+        let (old, timers) = {
+            let mut state = self.state.lock();
+            (core::mem::replace(&mut state.actions, own), state.timers.clone())
+        };
         drop(old);
+        if let Some(timers) = timers {
+            timers.delete_all();
+        }
     }
 
     /// Signals pending for the process as a whole.
@@ -174,6 +184,15 @@ impl ProcessSignals {
     /// Whether the process is ending.
     pub fn is_ending(&self) -> bool {
         self.ending.load(Ordering::Relaxed)
+    }
+
+    /// The timers that send signals to this process.
+    pub fn timers(self: &Arc<Self>) -> Arc<ProcessTimers> {
+        if let Some(timers) = &self.state.lock().timers {
+            return timers.clone();
+        }
+        let timers = ProcessTimers::new(self);
+        self.state.lock().timers.get_or_insert(timers).clone()
     }
 
     /// Sets memory aside so that a timer can send its signal from an interrupt. `ENOMEM`.

@@ -77,11 +77,6 @@ impl Queue {
         (info, self.entries.iter().skip(at).any(wanted))
     }
 
-    /// The queued details that a timer sent, to count an overrun into.
-    pub(super) fn timer_entry(&mut self, id: u32) -> Option<&mut SignalInfo> {
-        self.entries.iter_mut().map(|entry| &mut entry.info).find(|info| info.timer_id() == Some(id))
-    }
-
     /// Drops what `unwanted` names.
     pub(super) fn discard(&mut self, unwanted: impl Fn(Target, Signal) -> bool) {
         self.entries.retain(|entry| !unwanted(entry.target, entry.info.signal));

@@ -26,7 +26,7 @@ impl ProcessSignals {
     /// # Errors
     /// `EAGAIN` when the details of a queued real-time signal find no room; other signals then arrive without.
     pub fn send(&self, info: SignalInfo, limit: usize) -> Result<()> {
-        self.send_to(None, info.signal, Details::Queue { info, limit })
+        self.send_to(None, info.signal, Details::Queue { info, limit }).map(|_| ())
     }
 
     /// Sends a signal from the kernel, without details and without allocating.
@@ -35,22 +35,20 @@ impl ProcessSignals {
         let _ = self.send_to(None, signal, Details::None);
     }
 
-    /// Sends a timer's signal, for which [`Self::reserve_for_timer`] set memory aside. While the last one of the same
-    /// timer is still pending, that one's overrun count grows by `info`'s instead, and by one for this expiry.
-    pub fn send_from_timer(&self, to: Option<&ThreadSignals>, info: SignalInfo) {
-        if let Some(id) = info.timer_id() {
-            let mut state = self.state.lock();
-            if let Some(pending) = state.queue.timer_entry(id) {
-                let overrun = pending.timer_overrun().saturating_add(info.timer_overrun()).saturating_add(1);
-                pending.set_timer_overrun(overrun.min(i32::MAX as u32));
-                return;
-            }
-        }
-        // The memory is there.
-        let _ = self.send_to(to, info.signal, Details::Reserved(info));
+    /// As [`Self::send_kernel`]; false if the signal has no effect.
+    pub fn send_alarm(&self, signal: Signal) -> bool {
+        self.send_to(None, signal, Details::None).unwrap_or(false)
     }
 
-    fn send_to(&self, to: Option<&ThreadSignals>, signal: Signal, details: Details) -> Result<()> {
+    /// Sends a timer's signal, for which [`Self::reserve_for_timer`] set memory aside, to the process or one of its
+    /// threads. False if it has no effect.
+    pub fn send_from_timer(&self, to: Option<&ThreadSignals>, info: SignalInfo) -> bool {
+        // The memory is there.
+        self.send_to(to, info.signal, Details::Reserved(info)).unwrap_or(false)
+    }
+
+    /// Whether the signal has an effect.
+    fn send_to(&self, to: Option<&ThreadSignals>, signal: Signal, details: Details) -> Result<bool> {
         let mut state = self.state.lock();
         let mut resumed = false;
         if signal == Signal::CONT || signal == Signal::KILL {
@@ -71,9 +69,9 @@ impl ProcessSignals {
         result
     }
 
-    fn enqueue(&self, state: &mut State, to: Option<&ThreadSignals>, signal: Signal, details: Details) -> Result<()> {
+    fn enqueue(&self, state: &mut State, to: Option<&ThreadSignals>, signal: Signal, details: Details) -> Result<bool> {
         if self.is_ending() || !self.counts(state, to, signal) {
-            return Ok(());
+            return Ok(false);
         }
         let (pending, target) = match to {
             Some(thread) => (&thread.pending, thread.target()),
@@ -81,8 +79,9 @@ impl ProcessSignals {
         };
         let bit = SignalSet::EMPTY.with(signal).bits();
         let already = pending.load(Ordering::Relaxed) & bit != 0;
-        if already && !signal.is_realtime() {
-            return Ok(());
+        if already && !signal.is_realtime() && !matches!(details, Details::Reserved(_)) {
+            // It cannot be told from the one that is pending; a timer's can, and each has its own delivery.
+            return Ok(true);
         }
         match details {
             Details::None => {}
@@ -90,7 +89,7 @@ impl ProcessSignals {
             Details::Queue { info, limit } => {
                 let queued = state.queue.push(target, info, limit);
                 if queued.is_err() && info.must_be_queued() {
-                    return queued;
+                    return queued.map(|()| false);
                 }
             }
         }
@@ -99,7 +98,7 @@ impl ProcessSignals {
             Some(thread) => thread.consider(signal),
             None => self.choose_receiver(state, signal),
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Whether the signal has any effect. One that is blocked, or waited for, always has: its action may change first.
@@ -154,7 +153,7 @@ impl ThreadSignals {
     /// # Errors
     /// As [`ProcessSignals::send`].
     pub fn send(&self, info: SignalInfo, limit: usize) -> Result<()> {
-        self.process().send_to(Some(self), info.signal, Details::Queue { info, limit })
+        self.process().send_to(Some(self), info.signal, Details::Queue { info, limit }).map(|_| ())
     }
 
     /// Sends a signal from the kernel to this thread, without details and without allocating.

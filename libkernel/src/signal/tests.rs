@@ -418,21 +418,6 @@ fn child_policies() {
     assert_eq!(s.process.child_policy(), ChildPolicy { reap: true, notify_end: true, notify_stop: false });
 }
 
-#[test]
-fn a_timers_signal_is_sent_without_memory_and_counts_overruns() {
-    let s = scene(1);
-    s.process.set_action(Signal::ALRM, handler());
-    s.process.reserve_for_timer().unwrap();
-    s.threads[0].set_blocked(SignalSet::of(&[Signal::ALRM]));
-    for _ in 0..3 {
-        s.process.send_from_timer(None, SignalInfo::timer(Signal::ALRM, 9, 0, 77));
-    }
-    s.threads[0].set_blocked(SignalSet::EMPTY);
-    assert_eq!(s.handled(0), Some(SignalInfo::timer(Signal::ALRM, 9, 2, 77)));
-    assert_eq!(s.handled(0), None);
-    s.process.unreserve_for_timer();
-}
-
 fn waiting(
     set: SignalSet,
 ) -> (Arc<ThreadSignals>, Arc<Task>, Arc<std::sync::Mutex<Option<Result<SignalInfo, Interrupted>>>>) {
