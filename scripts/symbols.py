@@ -7,6 +7,7 @@ import struct
 import sys
 
 IMAGE_BASE = 0xFFFF800000000000
+IMAGE_END = IMAGE_BASE + (1 << 32)
 FUNCTION = 2  # STT_FUNC; what assembly defines has no type (0)
 
 
@@ -31,7 +32,7 @@ def main(kernel):
     for at in range(offset, offset + length, 24):
         name, info, _, section, value, _ = struct.unpack_from("<IBBHQQ", elf, at)
         text = elf[strings + name : elf.index(b"\0", strings + name)]
-        if section and value >= IMAGE_BASE and text and not text.startswith((b"$", b".L", b"__")):
+        if section and IMAGE_BASE <= value < IMAGE_END and text and not text.startswith((b"$", b".L", b"__")):
             if info & 0xF in (0, FUNCTION):
                 symbols[value - IMAGE_BASE] = text
     names, entries = b"", b""

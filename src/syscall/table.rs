@@ -88,6 +88,9 @@ system_calls! {
     16 => fsetxattr(fd: Fd) in path;
     17 => getcwd(buffer: UserPtr<u8>, size: usize) in directory;
     19 => eventfd2(count: u32, flags: u32) in event;
+    20 => epoll_create1(flags: u32) in epoll;
+    21 => epoll_ctl(epoll: Fd, operation: u32, fd: Fd, event: UserPtr<linux::epoll_event>) in epoll;
+    22 => epoll_pwait(epoll: Fd, events: UserPtr<linux::epoll_event>, count: i32, timeout: i32, mask: UserPtr<u64>, size: usize) in epoll, epoll_pwait_blocking;
     23 => dup(fd: Fd) in descriptor;
     24 => dup3(old: Fd, new: Fd, flags: u32) in descriptor;
     25 => fcntl(fd: Fd, command: u32, argument: usize) in descriptor, fcntl_blocking;
@@ -127,9 +130,11 @@ system_calls! {
     68 => pwrite64(fd: Fd, buffer: UserPtr<u8>, length: usize, offset: i64) in file, pwrite64_blocking;
     69 => preadv(fd: Fd, vector: UserPtr<linux::iovec>, count: usize, offset: i64) in file, preadv_blocking;
     70 => pwritev(fd: Fd, vector: UserPtr<linux::iovec>, count: usize, offset: i64) in file, pwritev_blocking;
+    71 => sendfile(to: Fd, from: Fd, offset: UserPtr<i64>, count: usize) in transfer, sendfile_blocking;
     72 => pselect6(count: i32, readable: UserPtr<u64>, writable: UserPtr<u64>, exceptional: UserPtr<u64>, timeout: UserPtr<linux::__kernel_timespec>, mask: UserPtr<[u64; 2]>) in poll, pselect6_blocking;
     73 => ppoll(fds: UserPtr<linux::pollfd>, count: usize, timeout: UserPtr<linux::__kernel_timespec>, mask: UserPtr<u64>, size: usize) in poll, ppoll_blocking;
     74 => signalfd4(fd: i32, set: UserPtr<u64>, size: usize, flags: u32) in timer;
+    76 => splice(from: Fd, from_offset: UserPtr<i64>, to: Fd, to_offset: UserPtr<i64>, length: usize, flags: u32) in transfer, splice_blocking;
     78 => readlinkat(directory: Fd, path: UserPtr<u8>, buffer: UserPtr<u8>, size: i32) in path;
     79 => newfstatat(directory: Fd, path: UserPtr<u8>, buffer: UserPtr<linux::stat>, flags: u32) in path;
     80 => fstat(fd: Fd, buffer: UserPtr<linux::stat>) in path;
@@ -252,6 +257,7 @@ system_calls! {
     279 => memfd_create(name: UserPtr<u8>, flags: u32) in descriptor;
     281 => execveat(directory: Fd, path: UserPtr<u8>, arguments: UserPtr<u64>, environment: UserPtr<u64>, flags: u32) in exec, execveat_blocking;
     284 => mlock2(address: u64, length: u64, flags: u32) in memory;
+    285 => copy_file_range(from: Fd, from_offset: UserPtr<i64>, to: Fd, to_offset: UserPtr<i64>, length: usize, flags: u32) in transfer, copy_file_range_blocking;
     286 => preadv2(fd: Fd, vector: UserPtr<linux::iovec>, count: usize, offset: i64, high: usize, flags: u32) in file, preadv2_blocking;
     287 => pwritev2(fd: Fd, vector: UserPtr<linux::iovec>, count: usize, offset: i64, high: usize, flags: u32) in file, pwritev2_blocking;
     291 => statx(directory: Fd, path: UserPtr<u8>, flags: u32, mask: u32, buffer: UserPtr<linux::statx>) in path;
@@ -260,6 +266,7 @@ system_calls! {
     435 => clone3(arguments: UserPtr<u8>, size: usize) in clone, clone3_blocking;
     436 => close_range(first: u32, last: u32, flags: u32) in descriptor;
     439 => faccessat2(directory: Fd, path: UserPtr<u8>, mode: u32, flags: u32) in path;
+    441 => epoll_pwait2(epoll: Fd, events: UserPtr<linux::epoll_event>, count: i32, timeout: UserPtr<linux::__kernel_timespec>, mask: UserPtr<u64>, size: usize) in epoll, epoll_pwait2_blocking;
     452 => fchmodat2(directory: Fd, path: UserPtr<u8>, mode: u32, flags: u32) in path;
 }
 

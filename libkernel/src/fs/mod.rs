@@ -14,6 +14,7 @@ pub mod context;
 pub mod dentry;
 pub mod devfs;
 pub mod device;
+pub mod epoll;
 pub mod eventfd;
 pub mod fd_table;
 pub mod fifo;

@@ -1,0 +1,407 @@
+//! epoll(7): a set of files, and a list of those that had something happen.
+//!
+//! Each item registers once, persistently, with the wait queues of its file. A wake puts it on the ready list, if it is not there,
+//! and wakes whoever waits; that may happen in an interrupt, so the list has its room reserved when items are added and never
+//! allocates then. A wait takes items off the list and asks each what is really there: a level-triggered one that has something goes back on,
+//! an edge-triggered one stays off until the next wake. So a wait costs what is ready, not what is watched, and no event is lost.
+//!
+//! Lock order: the items of a set, then the queues of a file, then the ready list. One set may watch another, up to five deep.
+#![forbid(unsafe_code)]
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::{Arc, Weak};
+use alloc::task::Wake;
+use core::any::Any;
+use core::pin::Pin;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::Waker;
+
+use bitflags::bitflags;
+use linux_raw_sys::general as linux;
+
+use super::fd_table::Fd;
+use super::file_object::FileObject;
+use super::open_file::OpenFile;
+use crate::poll::{Listeners, PollEvents, PollTable};
+use crate::sync::{IrqSpinLock, SpinLock, WaitMode, WaitQueue};
+use crate::{Errno, Result};
+
+/// How deep sets may watch sets.
+const MAX_DEPTH: usize = 5;
+
+bitflags! {
+    /// How an item is watched, besides for which events.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    struct Mode: u32 {
+        /// Report only after something happened, not as long as it is so.
+        const EDGE = linux::EPOLLET;
+        /// Report once, then only after `EPOLL_CTL_MOD`.
+        const ONE_SHOT = linux::EPOLLONESHOT;
+        /// Wake one of several sets; here all are woken, which epoll_ctl(2) allows.
+        const EXCLUSIVE = linux::EPOLLEXCLUSIVE;
+        /// Keep the system awake; it never sleeps.
+        const WAKE_UP = linux::EPOLLWAKEUP;
+    }
+}
+
+/// What epoll_wait(2) reports: the events, and the number that the program gave with the item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// What there is.
+    pub events: PollEvents,
+    /// What the program calls it.
+    pub data: u64,
+}
+
+/// The file of an item: its number, and which open file that was when it was added.
+type Key = (Fd, usize);
+
+/// What an item is to watch for.
+#[derive(Clone, Copy)]
+struct Interest {
+    events: PollEvents,
+    mode: Mode,
+    data: u64,
+    /// Not reported before `EPOLL_CTL_MOD` (after a one-shot).
+    spent: bool,
+}
+
+/// The part of a set that wakers reach.
+struct Ready {
+    list: IrqSpinLock<VecDeque<Arc<Signal>>>,
+    /// Woken when the list gets something.
+    queue: Arc<WaitQueue>,
+}
+
+/// What a file's wait queues hold of an item.
+struct Signal {
+    key: Key,
+    ready: Weak<Ready>,
+    /// Whether it is on the ready list.
+    listed: AtomicBool,
+}
+
+struct Item {
+    file: Weak<OpenFile>,
+    interest: Interest,
+    signal: Arc<Signal>,
+    /// The registration with the file's queues; dropped, it ends.
+    listeners: Pin<Box<Listeners>>,
+}
+
+/// A set of watched files.
+pub struct Epoll {
+    items: SpinLock<BTreeMap<Key, Item>>,
+    ready: Arc<Ready>,
+}
+
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let Some(ready) = self.ready.upgrade() else { return };
+        ready.list(self);
+        ready.queue.wake_all();
+    }
+}
+
+impl Ready {
+    fn list(&self, signal: &Arc<Signal>) {
+        if !signal.listed.swap(true, Ordering::AcqRel) {
+            let mut list = self.list.lock();
+            debug_assert!(list.len() < list.capacity(), "room was reserved with the item");
+            list.push_back(signal.clone());
+        }
+    }
+}
+
+impl Interest {
+    fn new(events: u32, data: u64) -> Self {
+        let always = PollEvents::ERR | PollEvents::HUP;
+        Self {
+            events: PollEvents::from_bits_truncate(events) | always,
+            mode: Mode::from_bits_truncate(events),
+            data,
+            spent: false,
+        }
+    }
+}
+
+impl Item {
+    /// Registers with the file's queues, and lists the item if the file has something already.
+    fn watch(&mut self, file: &OpenFile, ready: &Ready) -> Result<()> {
+        let waker: Waker = self.signal.clone().into();
+        let mut table = PollTable::registering(self.listeners.as_mut(), &waker, WaitMode::Persistent);
+        let events = file.poll(&mut table);
+        if table.is_exhausted() {
+            return Err(Errno::ENOMEM);
+        }
+        drop(table);
+        if !self.interest.spent && events.intersects(self.interest.events) {
+            ready.list(&self.signal);
+            ready.queue.wake_all();
+        }
+        Ok(())
+    }
+}
+
+fn key(fd: Fd, file: &Arc<OpenFile>) -> Key {
+    (fd, Arc::as_ptr(file) as usize)
+}
+
+impl Epoll {
+    /// An empty set.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        let ready = Ready { list: IrqSpinLock::new(VecDeque::new()), queue: Arc::new(WaitQueue::new()) };
+        Arc::new(Self { items: SpinLock::new(BTreeMap::new()), ready: Arc::new(ready) })
+    }
+
+    /// Whether `target` is among the sets that this one watches, and how deep they are nested.
+    fn reaches(&self, target: *const Epoll, depth: usize) -> Result<()> {
+        if core::ptr::eq(self, target) || depth > MAX_DEPTH {
+            return Err(Errno::ELOOP);
+        }
+        let files: alloc::vec::Vec<_> = self.items.lock().values().filter_map(|item| item.file.upgrade()).collect();
+        for file in files {
+            if let Some(inner) = as_epoll(&file) {
+                inner.reaches(target, depth + 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a file (`EPOLL_CTL_ADD`).
+    ///
+    /// # Errors
+    /// `EEXIST`, `EPERM` for a file that is always ready, `ELOOP`, `EINVAL` for the set itself, `ENOMEM`.
+    pub fn add(&self, fd: Fd, file: &Arc<OpenFile>, events: u32, data: u64) -> Result<()> {
+        if !file.can_poll() {
+            return Err(Errno::EPERM);
+        }
+        if let Some(inner) = as_epoll(file) {
+            if core::ptr::eq(&*inner, self) || events & linux::EPOLLEXCLUSIVE != 0 {
+                return Err(Errno::EINVAL);
+            }
+            inner.reaches(self, 1)?;
+        }
+        let key = key(fd, file);
+        let signal = Arc::new(Signal { key, ready: Arc::downgrade(&self.ready), listed: AtomicBool::new(false) });
+        let mut item = Item {
+            file: Arc::downgrade(file),
+            interest: Interest::new(events, data),
+            signal,
+            listeners: Box::pin(Listeners::new()),
+        };
+        let mut items = self.items.lock();
+        items.retain(|_, item| item.file.strong_count() > 0);
+        if items.contains_key(&key) {
+            return Err(Errno::EEXIST);
+        }
+        self.reserve(items.len() + 1)?;
+        item.watch(file, &self.ready)?;
+        items.insert(key, item);
+        Ok(())
+    }
+
+    /// Makes room on the ready list for `count` items, and as many that were removed and are still listed.
+    fn reserve(&self, count: usize) -> Result<()> {
+        let mut list = self.ready.list.lock();
+        let stale = list.len();
+        list.try_reserve(count + stale)?;
+        Ok(())
+    }
+
+    /// Changes what a file is watched for (`EPOLL_CTL_MOD`).
+    ///
+    /// # Errors
+    /// `ENOENT`, `EINVAL` with or after `EPOLLEXCLUSIVE`, `ENOMEM`.
+    pub fn modify(&self, fd: Fd, file: &Arc<OpenFile>, events: u32, data: u64) -> Result<()> {
+        let mut items = self.items.lock();
+        let item = items.get_mut(&key(fd, file)).ok_or(Errno::ENOENT)?;
+        let interest = Interest::new(events, data);
+        if (interest.mode | item.interest.mode).contains(Mode::EXCLUSIVE) {
+            return Err(Errno::EINVAL);
+        }
+        item.interest = interest;
+        item.watch(file, &self.ready)
+    }
+
+    /// Stops watching a file (`EPOLL_CTL_DEL`).
+    ///
+    /// # Errors
+    /// `ENOENT`.
+    pub fn remove(&self, fd: Fd, file: &Arc<OpenFile>) -> Result<()> {
+        let removed = self.items.lock().remove(&key(fd, file));
+        let item = removed.ok_or(Errno::ENOENT)?;
+        // Off the list too, so that its place there is free.
+        self.ready.list.lock().retain(|signal| !Arc::ptr_eq(signal, &item.signal));
+        Ok(())
+    }
+
+    /// Hands what is ready to `report` until it returns false, at most `most` items; returns how many.
+    pub fn collect(&self, most: usize, report: &mut dyn FnMut(Report) -> bool) -> usize {
+        let mut items = self.items.lock();
+        let mut left = self.ready.list.lock().len();
+        let mut count = 0;
+        while count < most && left > 0 {
+            let Some(signal) = self.ready.list.lock().pop_front() else { break };
+            left -= 1;
+            // From here on a wake lists it again: nothing that happens during the question is lost.
+            signal.listed.store(false, Ordering::Release);
+            let Some(item) = items.get_mut(&signal.key).filter(|item| Arc::ptr_eq(&item.signal, &signal)) else {
+                continue;
+            };
+            let Some(file) = item.file.upgrade() else {
+                items.remove(&signal.key);
+                continue;
+            };
+            if item.interest.spent {
+                continue;
+            }
+            let events = file.poll(&mut PollTable::query()) & item.interest.events;
+            if events.is_empty() {
+                continue;
+            }
+            if !report(Report { events, data: item.interest.data }) {
+                self.ready.list(&signal);
+                break;
+            }
+            count += 1;
+            if item.interest.mode.contains(Mode::ONE_SHOT) {
+                item.interest.spent = true;
+            } else if !item.interest.mode.contains(Mode::EDGE) {
+                self.ready.list(&signal);
+            }
+        }
+        count
+    }
+
+    /// What is woken when the set may have something.
+    #[must_use]
+    pub fn queue(&self) -> &Arc<WaitQueue> {
+        &self.ready.queue
+    }
+
+    /// Whether anything that is listed is really ready. Items that are not stay listed until the next wait.
+    fn has_ready(&self) -> bool {
+        let items = self.items.lock();
+        let candidates: alloc::vec::Vec<_> = self.ready.list.lock().iter().cloned().collect();
+        candidates.iter().any(|signal| {
+            items.get(&signal.key).is_some_and(|item| {
+                let file = item.file.upgrade();
+                let events = file.map_or(PollEvents::empty(), |file| file.poll(&mut PollTable::query()));
+                !item.interest.spent && events.intersects(item.interest.events)
+            })
+        })
+    }
+}
+
+/// The set behind an open file, if it is one.
+#[must_use]
+pub fn as_epoll(file: &OpenFile) -> Option<Arc<Epoll>> {
+    let any: Arc<dyn Any + Send + Sync> = file.object()?.clone();
+    any.downcast().ok()
+}
+
+impl FileObject for Epoll {
+    fn poll(&self, table: &mut PollTable<'_>) -> PollEvents {
+        table.register(&self.ready.queue);
+        if self.has_ready() { PollEvents::READABLE } else { PollEvents::empty() }
+    }
+
+    fn describe(&self) -> alloc::string::String {
+        use core::fmt::Write;
+        let items = self.items.lock();
+        items.iter().fold(alloc::string::String::new(), |mut text, ((fd, _), item)| {
+            let (events, data) = (item.interest.events.bits() | item.interest.mode.bits(), item.interest.data);
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "tfd: {:8} events: {events:8x} data: {data:16x}", fd.0);
+            text
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::anonymous;
+    use crate::fs::eventfd::EventFd;
+    use crate::fs::open_flags::OpenFlags;
+    use crate::io::{SliceSink, SliceSource};
+    use linux::{EPOLLET, EPOLLIN, EPOLLONESHOT, EPOLLOUT};
+
+    fn event() -> Arc<OpenFile> {
+        anonymous::open(EventFd::new(0, false), "event", OpenFlags::READ_WRITE).unwrap()
+    }
+
+    fn signal(file: &OpenFile) {
+        file.write(u64::MAX, &mut SliceSource::new(&1u64.to_ne_bytes())).unwrap();
+    }
+
+    fn drain(file: &OpenFile) {
+        file.read(&mut SliceSink::new(&mut [0; 8])).unwrap();
+    }
+
+    fn wait(set: &Epoll) -> alloc::vec::Vec<u64> {
+        let mut found = alloc::vec::Vec::new();
+        set.collect(10, &mut |report| {
+            found.push(report.data);
+            true
+        });
+        found
+    }
+
+    #[test]
+    fn level_edge_and_one_shot_report_as_often_as_they_should() {
+        let set = Epoll::new();
+        let files = [event(), event(), event()];
+        for (data, (file, mode)) in files.iter().zip([0, EPOLLET, EPOLLONESHOT]).enumerate() {
+            set.add(Fd(data as i32), file, EPOLLIN | mode, data as u64).unwrap();
+        }
+        assert_eq!(wait(&set), []);
+        files.iter().for_each(|file| signal(file));
+        assert_eq!(wait(&set), [0, 1, 2]);
+        assert_eq!(wait(&set), [0], "only the level-triggered one is still ready");
+        files.iter().for_each(|file| signal(file));
+        assert_eq!(wait(&set), [0, 1]);
+        set.modify(Fd(2), &files[2], EPOLLIN | EPOLLONESHOT, 9).unwrap();
+        assert_eq!(wait(&set), [0, 9]);
+        drain(&files[0]);
+        assert_eq!(wait(&set), []);
+    }
+
+    #[test]
+    fn items_are_added_once_removed_once_and_go_with_their_file() {
+        let set = Epoll::new();
+        let file = event();
+        set.add(Fd(3), &file, EPOLLIN | EPOLLOUT, 1).unwrap();
+        assert_eq!(set.add(Fd(3), &file, EPOLLIN, 1), Err(Errno::EEXIST));
+        set.add(Fd(4), &file, EPOLLOUT, 2).unwrap();
+        assert_eq!(wait(&set), [1, 2]);
+        set.remove(Fd(3), &file).unwrap();
+        assert_eq!(set.remove(Fd(3), &file), Err(Errno::ENOENT));
+        assert_eq!(wait(&set), [2]);
+        drop(file);
+        assert_eq!(wait(&set), []);
+    }
+
+    #[test]
+    fn sets_watch_sets_but_not_in_a_circle() {
+        let (inner, outer) = (Epoll::new(), Epoll::new());
+        let open = |set: &Arc<Epoll>| anonymous::open(set.clone(), "epoll", OpenFlags::READ_WRITE).unwrap();
+        let (inner_file, outer_file, event) = (open(&inner), open(&outer), event());
+        outer.add(Fd(1), &inner_file, EPOLLIN, 7).unwrap();
+        assert_eq!(inner.add(Fd(2), &outer_file, EPOLLIN, 8), Err(Errno::ELOOP));
+        assert_eq!(outer.add(Fd(2), &outer_file, EPOLLIN, 8), Err(Errno::EINVAL));
+        inner.add(Fd(3), &event, EPOLLIN, 9).unwrap();
+        assert_eq!(wait(&outer), []);
+        signal(&event);
+        assert_eq!((wait(&outer), wait(&inner)), (alloc::vec![7], alloc::vec![9]));
+        drain(&event);
+        assert_eq!(wait(&outer), []);
+    }
+}
