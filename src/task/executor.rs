@@ -17,7 +17,9 @@ pub fn run() -> ! {
         sched::receive_messages();
         match sched::next() {
             Some(task) => {
+                task.accounting().times.begin();
                 let decision = task.poll();
+                task.accounting().times.end();
                 sched::finish_turn(&task, decision);
             }
             None => idle(),

@@ -1,16 +1,14 @@
-//! The part of a user thread's state that is bound to a core while the thread is being polled: FP registers and clocks.
+//! The part of a user thread's state that is bound to a core while the thread is being polled: its FP registers.
 //!
 //! Only the core that polls the thread touches it. What each core has loaded is in its own per-core variables, so that a thread that
 //! comes back to a core which still holds its FP registers need not load them.
 
-use core::cell::{Cell, UnsafeCell};
+use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use libkernel::machine::{self, MAX_CORES};
-use libkernel::task::Accounting;
 
 use crate::arch::fp::{self, FpState};
-use crate::drivers::timer;
 
 /// Nobody's number.
 const NOBODY: u64 = 0;
@@ -31,10 +29,6 @@ pub struct UserState {
     fp: UnsafeCell<FpState>,
     /// The core that loaded the FP registers last.
     fp_core: AtomicUsize,
-    /// The counter at the last change between user mode and kernel.
-    since: Cell<u64>,
-    user_ticks: Cell<u64>,
-    system_ticks: Cell<u64>,
 }
 
 // SAFETY: everything but the number is reached only from the poll of the one task that runs the thread, which one core makes at a time; the
@@ -55,9 +49,6 @@ impl UserState {
             number: LAST.fetch_add(1, Ordering::Relaxed) + 1,
             fp: UnsafeCell::new(fp),
             fp_core: AtomicUsize::new(usize::MAX),
-            since: Cell::new(0),
-            user_ticks: Cell::new(0),
-            system_ticks: Cell::new(0),
         }
     }
 
@@ -68,7 +59,6 @@ impl UserState {
 
     /// A poll begins: FP access is on exactly if this core holds the thread's registers.
     pub fn begin_poll(&self) {
-        self.since.set(timer::raw_ticks());
         let Some(loaded) = loaded() else { return };
         let access = self.is_loaded(loaded);
         if loaded.access.load(Ordering::Relaxed) != access {
@@ -77,12 +67,9 @@ impl UserState {
         }
     }
 
-    /// A poll ends: FP registers that may have changed are saved, and the time is booked.
-    pub fn end_poll(&self, accounting: &Accounting) {
+    /// A poll ends: FP registers that may have changed are saved.
+    pub fn end_poll(&self) {
         self.save_fp();
-        self.system_ticks.set(self.system_ticks.get() + self.lap());
-        accounting.user.add(timer::to_nanoseconds(self.user_ticks.take()));
-        accounting.system.add(timer::to_nanoseconds(self.system_ticks.take()));
     }
 
     fn save_fp(&self) {
@@ -120,22 +107,5 @@ impl UserState {
         {
             fp::set_access(false);
         }
-    }
-
-    fn lap(&self) -> u64 {
-        let now = timer::raw_ticks();
-        now.wrapping_sub(self.since.replace(now))
-    }
-
-    /// User mode is about to run: what passed was the kernel's.
-    #[inline]
-    pub fn enter_user(&self) {
-        self.system_ticks.set(self.system_ticks.get() + self.lap());
-    }
-
-    /// User mode trapped: what passed was the program's.
-    #[inline]
-    pub fn leave_user(&self) {
-        self.user_ticks.set(self.user_ticks.get() + self.lap());
     }
 }

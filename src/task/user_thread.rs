@@ -36,7 +36,7 @@ pub fn spawn_user(thread: &Arc<Thread>, registers: UserContext, fp: FpState) -> 
     )
 }
 
-/// Wraps a thread's loop: binds core-bound state (address space, FP registers, clocks) to the core for the time of each poll.
+/// Wraps a thread's loop: binds core-bound state (address space, FP registers) to the core for the time of each poll.
 struct UserThread<F> {
     body: F,
     thread: Arc<Thread>,
@@ -53,26 +53,26 @@ impl<F: Future<Output = ()>> Future for UserThread<F> {
         this.state.begin_poll();
         // SAFETY: structural pinning of the one field that needs it.
         let result = unsafe { Pin::new_unchecked(&mut this.body) }.poll(context);
-        if let Some(task) = Task::from_waker(context.waker()) {
-            this.state.end_poll(task.accounting());
-        }
+        this.state.end_poll();
         result
     }
 }
 
 async fn body(mut cx: Context) {
+    // Known before the task is woken for the first time.
+    let Some(task) = cx.thread.task().cloned() else { return };
     loop {
         registers::mask_interrupts();
-        if core_local::this().need_resched() || work::is_due() || cx.restart_pending() {
+        if core_local::this().need_resched() || task.interrupted() || cx.restart_pending() {
             registers::unmask_interrupts();
             match work::before_user(&mut cx).await {
                 ControlFlow::Continue(()) => continue,
                 ControlFlow::Break(()) => return,
             }
         }
-        cx.state.enter_user();
+        task.accounting().times.enter_user();
         let trap = enter_user(&mut cx.registers);
-        cx.state.leave_user();
+        task.accounting().times.leave_user();
         match trap {
             Trap::SystemCall => {
                 registers::unmask_interrupts();

@@ -109,6 +109,14 @@ impl Machine for Host {
         CLOCK.get().unwrap_or_else(|| START.get_or_init(Instant::now).elapsed().as_nanos() as u64)
     }
 
+    fn ticks() -> u64 {
+        Self::monotonic_ns()
+    }
+
+    fn ticks_to_ns(ticks: u64) -> u64 {
+        ticks
+    }
+
     fn realtime_offset_ns() -> u64 {
         REALTIME_OFFSET.load(Ordering::Relaxed)
     }

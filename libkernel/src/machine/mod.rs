@@ -68,6 +68,10 @@ interface! { $
     fn relax = __machine_relax();
     /// Nanoseconds since boot; never goes back.
     fn monotonic_ns = __machine_monotonic_ns() -> u64;
+    /// A counter that never goes back and costs one instruction to read; [`ticks_to_ns`] gives its unit.
+    fn ticks = __machine_ticks() -> u64;
+    /// The nanoseconds of a difference of [`ticks`].
+    fn ticks_to_ns = __machine_ticks_to_ns(ticks: u64) -> u64;
     /// Nanoseconds to add to [`monotonic_ns`] to get the time since 1970-01-01.
     fn realtime_offset_ns = __machine_realtime_offset_ns() -> u64;
     /// Sets the clock: the new value of [`realtime_offset_ns`].

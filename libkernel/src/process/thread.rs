@@ -119,9 +119,10 @@ impl Thread {
     pub fn usage(&self) -> Usage {
         let Some(task) = self.task.get() else { return Usage::default() };
         let accounting = task.accounting();
+        let (user_ns, system_ns) = accounting.times.read();
         Usage {
-            user_ns: accounting.user.get(),
-            system_ns: accounting.system.get(),
+            user_ns,
+            system_ns,
             voluntary_switches: accounting.voluntary_switches.get(),
             involuntary_switches: accounting.involuntary_switches.get(),
             ..Usage::default()

@@ -2,6 +2,7 @@
 //!
 //! The core that runs the task writes them; everybody may read them, each value for itself.
 
+use crate::machine;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// A counter with one writer at a time: it adds without a locked instruction.
@@ -22,13 +23,69 @@ impl Clock {
     }
 }
 
+/// The bit of [`Times::since`] that says user mode.
+const USER: u64 = 1 << 63;
+
+/// Time in user mode and in the kernel, in ticks of the machine's counter, up to the last change between the two or the last poll;
+/// and since when which of them has been running.
+#[derive(Debug, Default)]
+pub struct Times {
+    user: Clock,
+    system: Clock,
+    /// The counter at the last change, and [`USER`]; 0 while the task is not being polled.
+    since: AtomicU64,
+}
+
+impl Times {
+    #[inline]
+    fn lap(&self, next: u64) -> u64 {
+        let before = self.since.load(Ordering::Relaxed) & !USER;
+        self.since.store(next, Ordering::Relaxed);
+        (next & !USER).wrapping_sub(before)
+    }
+
+    /// A poll begins.
+    #[inline]
+    pub fn begin(&self) {
+        self.since.store(machine::ticks(), Ordering::Relaxed);
+    }
+
+    /// The poll ends.
+    #[inline]
+    pub fn end(&self) {
+        self.system.add(self.lap(machine::ticks()));
+        self.since.store(0, Ordering::Relaxed);
+    }
+
+    /// User mode is about to run.
+    #[inline]
+    pub fn enter_user(&self) {
+        self.system.add(self.lap(machine::ticks() | USER));
+    }
+
+    /// User mode trapped.
+    #[inline]
+    pub fn leave_user(&self) {
+        self.user.add(self.lap(machine::ticks()));
+    }
+
+    /// Nanoseconds in user mode and in the kernel until now. Anybody may ask; what changes meanwhile may be counted or not.
+    pub fn read(&self) -> (u64, u64) {
+        let since = self.since.load(Ordering::Relaxed);
+        let (mut user, mut system) = (self.user.get(), self.system.get());
+        if since != 0 {
+            let running = machine::ticks().saturating_sub(since & !USER);
+            *if since & USER != 0 { &mut user } else { &mut system } += running;
+        }
+        (machine::ticks_to_ns(user), machine::ticks_to_ns(system))
+    }
+}
+
 /// What a task has used.
 #[derive(Debug, Default)]
 pub struct Accounting {
-    /// Nanoseconds in user mode.
-    pub user: Clock,
-    /// Nanoseconds in the kernel.
-    pub system: Clock,
+    /// Where its time goes.
+    pub times: Times,
     /// Nanoseconds spent ready but not running.
     pub delay: Clock,
     /// How often it was put on a core.

@@ -34,7 +34,7 @@ mod yielding;
 #[cfg(test)]
 mod tests;
 
-pub use accounting::{Accounting, Clock};
+pub use accounting::{Accounting, Clock, Times};
 pub use current::{current, with_current};
 pub use interrupt::{Interrupted, Interruptible, interruptible};
 pub use parameters::{AffinityMask, Parameters, Policy};

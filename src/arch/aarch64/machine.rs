@@ -50,6 +50,16 @@ impl Machine for Aarch64 {
         timer::monotonic_ns()
     }
 
+    #[inline]
+    fn ticks() -> u64 {
+        timer::raw_ticks()
+    }
+
+    #[inline]
+    fn ticks_to_ns(ticks: u64) -> u64 {
+        timer::to_nanoseconds(ticks)
+    }
+
     fn realtime_offset_ns() -> u64 {
         REALTIME_OFFSET.load(Ordering::Relaxed)
     }

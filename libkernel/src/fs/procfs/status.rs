@@ -261,6 +261,7 @@ pub fn scheduling(subject: &Subject, text: &mut Text) -> Result<()> {
     let thread = subject.thread()?;
     let Some(task) = thread.task() else { return text.push(b"0 0 0\n") };
     let accounting = task.accounting();
-    let run = accounting.user.get().saturating_add(accounting.system.get());
+    let (user, system) = accounting.times.read();
+    let run = user.saturating_add(system);
     text.write_fmt(format_args!("{run} {} {}\n", accounting.delay.get(), accounting.runs.get()))
 }
