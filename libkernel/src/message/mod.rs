@@ -19,7 +19,7 @@ use core::ptr::NonNull;
 pub use call::{Call, Entry, RemoteCall, remote_call};
 pub use cores::{Statistics, pending, receive, send, statistics};
 pub use inbox::{Envelope, Inbox, Node, Post, Reader};
-pub use steal::{BATCH, StealRequest};
+pub use steal::StealRequest;
 
 use crate::task::{Runnable, Task};
 use crate::time::Timer;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::machine::host;
+use crate::sched::steal::BATCH;
 use crate::task::{self, Activity, Task};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -50,14 +51,14 @@ fn a_steal_request_comes_back_as_its_answer_with_the_tasks_given() {
     assert_eq!((request.thief(), request.victim()), (3, 5));
     let tasks: Vec<_> = (0..BATCH + 1).map(|_| sleeping_task("loot")).collect();
     let (tasks, runnables): (Vec<_>, Vec<_>) = tasks.into_iter().unzip();
-    let refused = runnables.into_iter().filter_map(|runnable| request.give(runnable).err()).count();
+    let refused = runnables.into_iter().filter_map(|runnable| request.loot.give(runnable).err()).count();
     assert_eq!(refused, 1);
     assert!(thief.push(Message::StealAnswer(request)));
     let Some(Message::StealAnswer(mut request)) = thief_reader.next(&thief) else { panic!("no answer") };
     for task in tasks.iter().take(BATCH) {
-        assert!(Arc::ptr_eq(request.take().unwrap().task(), task));
+        assert!(Arc::ptr_eq(request.loot.take().unwrap().task(), task));
     }
-    assert!(request.take().is_none());
+    assert!(request.loot.take().is_none());
 }
 
 #[test]

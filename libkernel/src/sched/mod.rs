@@ -23,8 +23,11 @@
 mod average;
 mod entity;
 mod fair;
+mod hints;
+pub mod placement;
 mod realtime;
 mod run_queue;
+pub mod steal;
 mod weight;
 
 #[cfg(test)]
@@ -33,6 +36,7 @@ mod tests;
 pub use average::Average;
 pub use entity::{Entity, Request, Schedulable};
 pub use fair::FairQueue;
+pub use hints::{Cores, Hints};
 pub use realtime::RealtimeQueue;
 pub use run_queue::{Class, RunQueue};
 pub use weight::{IDLE_WEIGHT, NICE_0_WEIGHT, weight_of_nice};

@@ -15,12 +15,12 @@ use std::rc::Rc;
 
 /// A task of the tests.
 #[derive(Debug)]
-pub(super) struct Job {
+pub(in crate::sched) struct Job {
     pub request: Rc<Cell<Request>>,
     entity: Entity<Box<Job>>,
 }
 
-pub(super) type Handle = Box<Job>;
+pub(in crate::sched) type Handle = Box<Job>;
 
 impl Schedulable for Handle {
     fn entity(&self) -> &Entity<Self> {
@@ -34,20 +34,20 @@ impl Schedulable for Handle {
     }
 }
 
-pub(super) fn job(id: u64, request: Request) -> Handle {
+pub(in crate::sched) fn job(id: u64, request: Request) -> Handle {
     Box::new(Job { request: Rc::new(Cell::new(request)), entity: Entity::new(id) })
 }
 
-pub(super) fn nice(nice: i8) -> Request {
+pub(in crate::sched) fn nice(nice: i8) -> Request {
     Request { nice, ..Request::NORMAL }
 }
 
-pub(super) fn with_slice(nice: i8, slice: u64) -> Request {
+pub(in crate::sched) fn with_slice(nice: i8, slice: u64) -> Request {
     Request { nice, slice: Some(slice), ..Request::NORMAL }
 }
 
 /// So many cases, or as many as `PROPTEST_CASES` says, for deep runs.
-pub(super) fn cases(usual: u32) -> proptest::test_runner::Config {
+pub(in crate::sched) fn cases(usual: u32) -> proptest::test_runner::Config {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
     proptest::test_runner::Config::with_cases(cases.unwrap_or(usual))
 }
@@ -57,7 +57,7 @@ pub(super) const BASE: u64 = 3 * MS;
 
 impl FairQueue<Handle> {
     /// O3: every structural invariant, recomputed from scratch.
-    pub(super) fn check(&self) {
+    pub(in crate::sched) fn check(&self) {
         self.waiting().check(|task| {
             let entity = task.entity();
             let children = || entity.links.left().into_iter().chain(entity.links.right()).map(|child| child.entity());
@@ -72,7 +72,7 @@ impl FairQueue<Handle> {
     }
 
     /// Identifier, virtual runtime and deadline of every task, the running one first, then in order of deadlines.
-    pub(super) fn contents(&self) -> Vec<(u64, u64, u64)> {
+    pub(in crate::sched) fn contents(&self) -> Vec<(u64, u64, u64)> {
         let mut all = Vec::new();
         let mut note = |task: &Handle| all.push((task.entity().id, task.entity().vruntime, task.entity().deadline));
         self.current().into_iter().for_each(&mut note);

@@ -1,0 +1,141 @@
+//! Stealing by message: a core that has run dry asks, the owner of the longest queue decides what it gives.
+//!
+//! A thief has one request under way. A victim that has nothing to spare answers at once; the thief remembers that and asks the next.
+//! Once all have refused, the thief sleeps: a core whose queue gets too long sends a task by itself (see
+//! [`placement::relief`](super::placement::relief)), so nobody has to ask twice.
+#![forbid(unsafe_code)]
+
+use super::hints::Cores;
+use super::{RunQueue, Schedulable, placement};
+
+/// How many tasks one answer can carry.
+pub const BATCH: usize = 4;
+
+/// What a thief gets.
+#[derive(Debug)]
+pub struct Loot<T> {
+    given: [Option<T>; BATCH],
+}
+
+impl<T> Loot<T> {
+    /// Nothing.
+    pub const fn new() -> Self {
+        Self { given: [const { None }; BATCH] }
+    }
+
+    /// Adds a task; gives it back if there is no room.
+    pub fn give(&mut self, task: T) -> Result<(), T> {
+        match self.given.iter_mut().find(|slot| slot.is_none()) {
+            Some(slot) => {
+                *slot = Some(task);
+                Ok(())
+            }
+            None => Err(task),
+        }
+    }
+
+    /// Takes one of the tasks.
+    pub fn take(&mut self) -> Option<T> {
+        self.given.iter_mut().find_map(Option::take)
+    }
+}
+
+impl<T> Default for Loot<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What the owner of `queue` gives: half of what waits, at most a batch, none that `allowed` excludes. Returns how many.
+pub fn share<T: Schedulable>(
+    queue: &mut RunQueue<T>,
+    loot: &mut Loot<T>,
+    allowed: impl Fn(&T) -> bool,
+    now: u64,
+) -> usize {
+    // Without a running task one of the waiting is about to run.
+    let waiting = queue.len().saturating_sub(1);
+    let wanted = waiting.div_ceil(2).min(BATCH);
+    let mut given = 0;
+    while given < wanted {
+        let Some(task) = queue.give(&allowed, now) else { break };
+        if let Err(task) = loot.give(task) {
+            let _ = queue.enqueue(task, super::Arrival::Moved, now);
+            break;
+        }
+        given += 1;
+    }
+    given
+}
+
+/// The thief's side of a core.
+#[derive(Debug, Default)]
+pub struct Thief {
+    refused: [u64; 4],
+}
+
+impl Thief {
+    /// One that was refused by nobody.
+    pub const fn new() -> Self {
+        Self { refused: [0; 4] }
+    }
+
+    /// Whom core `here`, which has nothing to do and no request under way, should ask.
+    pub fn victim(&self, cores: &impl Cores, here: usize) -> Option<usize> {
+        placement::victim(cores, here, |core| self.was_refused_by(core))
+    }
+
+    fn was_refused_by(&self, core: usize) -> bool {
+        self.refused.get(core / 64).is_some_and(|word| word & (1 << (core % 64)) != 0)
+    }
+
+    /// The answer of `victim` came, with as many tasks.
+    pub fn answered(&mut self, victim: usize, given: usize) {
+        if given > 0 {
+            self.forget();
+        } else if let Some(word) = self.refused.get_mut(victim / 64) {
+            *word |= 1 << (victim % 64);
+        }
+    }
+
+    /// Forgets refusals: the core has had something to do since.
+    pub fn forget(&mut self) {
+        self.refused = [0; 4];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Handle, job, nice};
+    use super::super::{Arrival, Request};
+    use super::*;
+
+    fn queue_of(count: u64) -> RunQueue<Handle> {
+        let mut queue = RunQueue::new(0);
+        for id in 1..=count {
+            let _ = queue.enqueue(job(id, nice(0)), Arrival::Born, 0);
+        }
+        queue.pick(0);
+        queue
+    }
+
+    #[test]
+    fn half_of_what_waits_is_given_and_at_most_a_batch() {
+        for (count, expected) in [(0, 0), (1, 0), (2, 1), (3, 1), (4, 2), (7, 3), (50, BATCH)] {
+            let mut queue = queue_of(count);
+            let mut loot = Loot::new();
+            assert_eq!(share(&mut queue, &mut loot, |_| true, 0), expected);
+            assert_eq!(queue.len() + expected, count as usize);
+            assert_eq!(core::iter::from_fn(|| loot.take()).count(), expected);
+        }
+    }
+
+    #[test]
+    fn what_may_not_leave_stays() {
+        let mut queue = queue_of(9);
+        let mut loot = Loot::new();
+        assert_eq!(share(&mut queue, &mut loot, |_| false, 0), 0);
+        assert_eq!(share(&mut queue, &mut loot, |task| task.request() != Request::NORMAL, 0), 0);
+        assert_eq!(queue.len(), 9);
+    }
+}
