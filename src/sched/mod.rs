@@ -4,6 +4,7 @@
 //! `need_resched` flag, the messages to other cores. All functions are about the calling core; they mask interrupts while they
 //! borrow the queue, and drop nothing meanwhile.
 
+pub mod balance;
 mod placement;
 
 use alloc::sync::Arc;
@@ -15,6 +16,7 @@ use libkernel::{machine, per_cpu, time};
 
 use crate::arch::core_local;
 use crate::drivers::core_online;
+use placement::HINTS;
 
 per_cpu! {
     static QUEUE: RunQueue<Runnable> = RunQueue::new(0);
@@ -39,12 +41,13 @@ pub fn init() {
             *queue = RunQueue::new(core as u32);
             queue.set_core_count(crate::platform().core_count);
         });
+        balance::init(core);
     });
 }
 
 /// Queues a task on the core where it belongs.
 fn place(runnable: Runnable, arrival: Arrival) {
-    let target = placement::choose(runnable.task());
+    let target = placement::choose(runnable.task(), arrival);
     if target == machine::core_id() {
         enqueue_here(runnable, arrival);
     } else {
@@ -57,22 +60,37 @@ fn place(runnable: Runnable, arrival: Arrival) {
 }
 
 fn enqueue_here(runnable: Runnable, arrival: Arrival) {
-    QUEUE.with(|queue| {
-        runnable.task().accounting().set_last_core(machine::core_id());
+    let length = QUEUE.with(|queue| {
+        let (accounting, core) = (runnable.task().accounting(), machine::core_id());
+        if accounting.last_core() != core && !runnable.entity.is_new() {
+            accounting.migrations.add(1);
+        }
+        accounting.set_last_core(core);
         let decision = queue.enqueue(runnable, arrival, machine::monotonic_ns());
         honour(queue, decision);
+        queue.len()
     });
+    if length == 1 {
+        balance::forget_refusals();
+    }
 }
 
 /// Carries a decision out: the flag for the next scheduling point, or the timer for the end of the slice. While the core has yet to
 /// come to its scheduling point the slice is over, and the timer has nothing to say: it would interrupt without end.
 #[inline]
 fn honour(queue: &RunQueue<Runnable>, decision: Preemption) {
+    publish(queue);
     let core = core_local::this();
     if decision == Preemption::Reschedule {
         core.set_need_resched();
     }
     time::set_slice_end(if core.need_resched() { None } else { queue.slice_end() });
+}
+
+/// Tells the other cores how long this one's queue is.
+#[inline]
+fn publish(queue: &RunQueue<Runnable>) {
+    HINTS.publish(machine::core_id(), queue.len());
 }
 
 /// Takes in what other cores sent. Any context of this core.
@@ -86,8 +104,8 @@ pub fn receive_messages() {
             Message::Moved(runnable) => enqueue_here(runnable, Arrival::Moved),
             Message::TimerCancelled(timer) => time::cancelled(&timer),
             Message::Call(call) => call.run(),
-            // No core asks for tasks yet.
-            Message::Steal(request) | Message::StealAnswer(request) => drop(request),
+            Message::Steal(request) => balance::answer(request),
+            Message::StealAnswer(request) => balance::answered(request),
         }
     }
 }
@@ -99,6 +117,7 @@ pub fn timer_due() {
             let decision = queue.update(machine::monotonic_ns());
             honour(queue, decision);
         });
+        balance::relieve();
     }
 }
 
@@ -138,7 +157,22 @@ pub fn finish_turn(task: &Task, decision: Decision) {
 }
 
 fn remove_current(departure: Departure) -> Option<Runnable> {
-    QUEUE.with(|queue| queue.remove_current(departure, machine::monotonic_ns()))
+    QUEUE.with(|queue| {
+        let runnable = queue.remove_current(departure, machine::monotonic_ns());
+        publish(queue);
+        runnable
+    })
+}
+
+/// This core is about to sleep, with interrupts masked: lets others know, and asks for work. Look for messages once more afterwards.
+pub fn enter_idle() {
+    balance::ask();
+    HINTS.enter_idle(machine::core_id());
+}
+
+/// This core is awake again.
+pub fn leave_idle() {
+    HINTS.leave_idle(machine::core_id());
 }
 
 /// Whether this core has a task to run.

@@ -1,18 +1,40 @@
-//! Which core a task that became ready goes to: any in turn at birth, afterwards the one where it ran last.
+//! Which core a task that became ready goes to, from what the cores publish: `libkernel::sched::placement` decides.
 
-use core::sync::atomic::{AtomicUsize, Ordering};
-
+use libkernel::machine::{self, MAX_CORES};
+use libkernel::sched::{Arrival, Cores, Hints, placement};
 use libkernel::task::Task;
 
-/// An online core that the task may run on.
-pub fn choose(task: &Task) -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let online = crate::online_cores();
-    let allowed = task.parameters().affinity();
-    let last = task.accounting().last_core();
-    if task.accounting().runs.get() > 0 && allowed.contains(last) && last < online {
-        return last;
+/// What each core says about itself.
+pub(super) static HINTS: Hints<MAX_CORES> = Hints::new();
+
+/// The online cores, as their hints show them.
+pub(super) struct Online;
+
+impl Cores for Online {
+    #[inline]
+    fn count(&self) -> usize {
+        crate::online_cores()
     }
-    let first = NEXT.fetch_add(1, Ordering::Relaxed) % online;
-    (first..first + online).map(|core| core % online).find(|core| allowed.contains(*core)).unwrap_or(0)
+
+    #[inline]
+    fn runnable(&self, core: usize) -> usize {
+        HINTS.runnable(core)
+    }
+
+    #[inline]
+    fn claim_idle(&self, preferred: usize, allowed: &dyn Fn(usize) -> bool) -> Option<usize> {
+        HINTS.claim_idle(self.count(), preferred, allowed)
+    }
+}
+
+/// An online core that the task may run on.
+pub(super) fn choose(task: &Task, arrival: Arrival) -> usize {
+    let here = machine::core_id();
+    let affinity = task.parameters().affinity();
+    let allowed = |core| affinity.contains(core);
+    let core = match arrival {
+        Arrival::Born => placement::for_born(&Online, here, allowed),
+        Arrival::Woken | Arrival::Moved => placement::for_woken(&Online, task.accounting().last_core(), here, allowed),
+    };
+    if core < crate::online_cores() { core } else { here }
 }

@@ -33,7 +33,11 @@ fn idle() {
     let state = registers::mask_interrupts();
     if !libkernel::message::pending() && !sched::has_work() {
         time::rearm();
-        registers::wait_for_interrupt();
+        sched::enter_idle();
+        if !libkernel::message::pending() {
+            registers::wait_for_interrupt();
+        }
+        sched::leave_idle();
     }
     registers::restore_interrupts(state);
 }
