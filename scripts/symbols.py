@@ -9,6 +9,7 @@ import sys
 IMAGE_BASE = 0xFFFF800000000000
 IMAGE_END = IMAGE_BASE + (1 << 32)
 FUNCTION = 2  # STT_FUNC; what assembly defines has no type (0)
+ABSOLUTE = 0xFFF1  # SHN_ABS: a number, not a place
 
 
 def sections(elf):
