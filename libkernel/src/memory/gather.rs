@@ -6,7 +6,7 @@
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::address::{PAGE_SHIFT, PAGE_SIZE, PhysAddr};
-use super::page::Page;
+use super::frames;
 use crate::machine;
 
 const CAPACITY: usize = 64;
@@ -113,9 +113,9 @@ impl<'a> Gather<'a> {
                 }
             }
         }
-        for frame in self.frames.iter().take(self.count) {
-            // SAFETY: the frame's page-table entry gave up its reference to this value, and no TLB leads to it.
-            drop(unsafe { Page::from_phys(*frame) });
+        if let Some(frames) = self.frames.get(..self.count).filter(|frames| !frames.is_empty()) {
+            // SAFETY: each frame's page-table entry gave up its reference to this value, and no TLB leads to it any more.
+            unsafe { frames::release_references(frames) };
         }
         (self.count, self.start, self.end, self.whole) = (0, u64::MAX, 0, false);
     }

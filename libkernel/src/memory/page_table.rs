@@ -385,31 +385,35 @@ impl Drop for PageTable {
 fn clear_level(table: Table, level: u32, start: u64, end: u64, gather: &mut Gather<'_>) -> usize {
     let mut freed = 0;
     let mut virt = start;
-    let first = entry_index(start, level);
-    for slot in table.entries().iter().skip(first) {
-        if virt >= end || table.live() == 0 {
+    let before = table.live();
+    let mut live = before;
+    for slot in table.entries().iter().skip(entry_index(start, level)) {
+        if virt >= end || live == 0 {
             break;
         }
         let next = ((virt | (entry_size(level) - 1)) + 1).min(end);
         let entry = Descriptor(slot.load(Relaxed));
-        if !entry.is_empty() {
-            if level == 3 {
+        if entry.is_empty() {
+            virt = next;
+            continue;
+        }
+        if level == 3 {
+            slot.store(0, Relaxed);
+            live -= 1;
+            gather.page(virt, entry.address(), entry.is_anonymous());
+        } else {
+            let child = Table(entry.address());
+            freed += clear_level(child, level + 1, virt, next, gather);
+            if child.live() == 0 {
                 slot.store(0, Relaxed);
-                table.change_live(-1);
-                gather.page(virt, entry.address(), entry.is_anonymous());
-            } else {
-                let child = Table(entry.address());
-                freed += clear_level(child, level + 1, virt, next, gather);
-                if child.live() == 0 {
-                    slot.store(0, Relaxed);
-                    table.change_live(-1);
-                    gather.table(child.0);
-                    freed += 1;
-                }
+                live -= 1;
+                gather.table(child.0);
+                freed += 1;
             }
         }
         virt = next;
     }
+    table.change_live(-((before - live) as i32));
     freed
 }
 

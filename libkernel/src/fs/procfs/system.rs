@@ -9,7 +9,7 @@ use crate::fs::mount::Path;
 use crate::fs::sysfs::online_cores;
 use crate::fs::virtual_fs::Text;
 use crate::machine;
-use crate::memory::{PAGE_SIZE, frames};
+use crate::memory::{KernelHeap, PAGE_SIZE, frames};
 use crate::process::clock::SECOND;
 use crate::process::usage::{Usage, ticks};
 use crate::process::{host, table};
@@ -169,9 +169,9 @@ pub fn memory(_root: &Path, text: &mut Text) -> Result<()> {
         ("AnonPages", 0),
         ("Mapped", 0),
         ("Shmem", 0),
-        ("Slab", 0),
+        ("Slab", kib(KernelHeap::frames())),
         ("SReclaimable", 0),
-        ("SUnreclaim", 0),
+        ("SUnreclaim", kib(KernelHeap::frames())),
         ("PageTables", 0),
         ("CommitLimit", kib(total)),
         ("Committed_AS", kib(total - free)),

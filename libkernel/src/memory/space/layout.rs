@@ -13,7 +13,7 @@ const SMALLEST_STACK_ROOM: u64 = 128 << 20;
 const LARGEST_STACK_ROOM: u64 = USER_LIMIT / 6 * 5;
 /// Bits of randomness, in pages.
 const STACK_BITS: u32 = 18;
-const MAP_BITS: u32 = 24;
+const MAP_BITS: u32 = 18;
 const PROGRAM_BITS: u32 = 24;
 const BREAK_BITS: u32 = 13;
 

@@ -142,6 +142,8 @@ impl Mapping {
             Some("[heap]")
         } else if vma.flags.contains(VmaFlags::STACK) {
             Some("[stack]")
+        } else if vma.flags.contains(VmaFlags::KERNEL) {
+            Some(if vma.protection.contains(Protection::EXECUTE) { "[vdso]" } else { "[vvar]" })
         } else {
             None
         };
