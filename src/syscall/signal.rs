@@ -44,7 +44,8 @@ fn check_permission(cx: &Context, target: &Process, signal: Option<Signal>) -> R
         return Ok(());
     }
     let Some(receiver) = target.find_thread(|_| true) else { return Ok(()) };
-    let allowed = cx.thread.with_credentials(|own| receiver.with_credentials(|other| own.may_signal(other)));
+    let own = cx.thread.credentials();
+    let allowed = receiver.with_credentials(|other| own.may_signal(other));
     let same_session =
         signal == Some(Signal::CONT) && target.session_id() == cx.thread.process().session_id();
     if allowed || same_session { Ok(()) } else { Err(Errno::EPERM) }

@@ -33,7 +33,7 @@ pub mod schedule;
 pub mod status;
 pub mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod thread;
 pub mod tree;
 pub mod usage;

@@ -21,7 +21,7 @@ const CHILD: Kinship = Kinship { exit_signal: Some(17), sibling: false, share_ac
 const ALL: Request =
     Request { target: Target::Any, kin: Kin::All, ended: true, stopped: true, continued: true, keep: false };
 
-pub(super) fn init() -> Arc<Thread> {
+pub(crate) fn init() -> Arc<Thread> {
     static INIT: OnceLock<Arc<Thread>> = OnceLock::new();
     INIT.get_or_init(|| {
         let mount = Mount::detached(Tmpfs::new("tmpfs", 16 << 20, 1000) as Arc<dyn FileSystem>, "none");
@@ -40,7 +40,7 @@ fn task() -> Arc<Task> {
     Task::new("test", async {})
 }
 
-pub(super) fn fork(parent: &Arc<Thread>) -> Arc<Thread> {
+pub(crate) fn fork(parent: &Arc<Thread>) -> Arc<Thread> {
     let child = Unborn::process_of(parent, CHILD, parent.resources()).unwrap();
     child.publish(parent, task()).unwrap()
 }

@@ -27,6 +27,8 @@ pub use registry::Registry;
 pub use terminal::Terminal;
 
 #[cfg(test)]
+mod job_tests;
+#[cfg(test)]
 mod line_tests;
 #[cfg(test)]
 mod pty_tests;

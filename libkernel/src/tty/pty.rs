@@ -63,8 +63,9 @@ impl Port for Wire {
         self.to_master.lock().room()
     }
 
+    /// What has reached the ring is out: nobody waits for the master to read, as on Linux.
     fn queued(&self) -> usize {
-        self.to_master.lock().len()
+        0
     }
 
     fn discard(&self) {
@@ -327,8 +328,8 @@ impl FileObject for Master {
             }
             ioctl::TIOCGPKT => write_int(user, argument, i32::from(self.pty.wire.packet.load(Ordering::Acquire))),
             ioctl::TIOCSIG => self.signal(argument as i32),
-            ioctl::FIONREAD => write_int(user, argument, self.pty.wire.queued() as i32),
-            ioctl::TIOCOUTQ => write_int(user, argument, self.pty.terminal.readable_len() as i32),
+            ioctl::FIONREAD => write_int(user, argument, self.pty.wire.to_master.lock().len() as i32),
+            ioctl::TIOCOUTQ => write_int(user, argument, 0),
             ioctl::TIOCGPGRP => write_int(user, argument, self.pty.terminal.foreground_number()),
             ioctl::TIOCGSID => write_int(user, argument, self.pty.terminal.session_number()?),
             ioctl::TIOCSPGRP => {
@@ -343,6 +344,6 @@ impl FileObject for Master {
     }
 
     fn readable_bytes(&self) -> Result<usize> {
-        Ok(self.pty.wire.queued())
+        Ok(self.pty.wire.to_master.lock().len())
     }
 }

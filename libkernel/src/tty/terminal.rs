@@ -281,9 +281,9 @@ impl Terminal {
         self.port.transmit(&[byte]);
     }
 
-    /// Whether everything written has been shown.
+    /// Whether everything that programs have written has been shown.
     pub fn is_drained(&self) -> bool {
-        self.state.lock().echo.is_empty() && self.port.queued() == 0
+        self.port.queued() == 0
     }
 
     /// Bytes a read would return now (`FIONREAD`).
