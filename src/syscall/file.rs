@@ -59,11 +59,14 @@ impl Request {
 
     fn attempt(&self, cx: &Context, file: &OpenFile, slice: &mut UserSlice, done: usize) -> Result<usize> {
         let position = self.position.map(|position| position.saturating_add(done as u64));
+        // Only what is written to regular files has a size to limit.
+        let limited = self.direction == Direction::Write && file.object().is_none();
+        let limit = if limited { file_size_limit(cx) } else { u64::MAX };
         match (self.direction, position) {
             (Direction::Read, None) => file.read(slice),
             (Direction::Read, Some(position)) => file.read_at(position, slice),
-            (Direction::Write, None) => file.write(file_size_limit(cx), slice),
-            (Direction::Write, Some(position)) => file.write_at(position, file_size_limit(cx), slice),
+            (Direction::Write, None) => file.write(limit, slice),
+            (Direction::Write, Some(position)) => file.write_at(position, limit, slice),
         }
     }
 

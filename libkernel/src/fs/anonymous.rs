@@ -32,11 +32,17 @@ struct Nowhere {
 
 struct Node {
     attributes: Attributes,
+    /// For a pipe: opening it anew, through `/proc/self/fd`, makes another end.
+    pipe: Option<Arc<Pipe>>,
 }
 
 impl Inode for Node {
     fn attributes(&self) -> &Attributes {
         &self.attributes
+    }
+
+    fn pipe(&self) -> Result<Arc<Pipe>> {
+        self.pipe.clone().ok_or(Errno::ENXIO)
     }
 }
 
@@ -68,14 +74,14 @@ static SOCKETS: SetOnce<Arc<Mount>> = SetOnce::new();
 static MEMORY: SetOnce<(Arc<Tmpfs>, Arc<Mount>)> = SetOnce::new();
 static NEXT_INO: AtomicU64 = AtomicU64::new(2);
 
-fn node(device: DeviceId, ino: u64, kind: FileType, uid: u32, gid: u32) -> Arc<dyn Inode> {
-    Arc::new(Node { attributes: Attributes::new(device, ino, kind, 0o600, uid, gid) })
+fn node(device: DeviceId, ino: u64, kind: FileType, (uid, gid): (u32, u32), pipe: Option<Arc<Pipe>>) -> Arc<dyn Inode> {
+    Arc::new(Node { attributes: Attributes::new(device, ino, kind, 0o600, uid, gid), pipe })
 }
 
 fn mount(slot: &'static SetOnce<Arc<Mount>>, name: &'static str, magic: u64) -> Result<Arc<Mount>> {
     if slot.get().is_none() {
         let device = anonymous_device();
-        let root = node(device, 1, FileType::Regular, 0, 0);
+        let root = node(device, 1, FileType::Regular, (0, 0), None);
         // Whoever was first made the one that counts.
         let _ = slot.set(Mount::detached(Arc::new(Nowhere { name, magic, root, device }), name));
     }
@@ -99,7 +105,7 @@ pub fn open(object: Arc<dyn FileObject>, name: &str, flags: OpenFlags) -> Result
 pub fn open_pipe(flags: OpenFlags, credentials: &Credentials) -> Result<(Arc<OpenFile>, Arc<OpenFile>)> {
     let mount = mount(&PIPES, "pipefs", 0x5049_5045)?;
     let pipe = Pipe::new()?;
-    let path = new_path(&mount, "pipe", FileType::Fifo, credentials);
+    let path = new_path(&mount, "pipe", FileType::Fifo, credentials, Some(pipe.clone()));
     let reader = Arc::new(pipe.open(true, false));
     let writer = Arc::new(pipe.open(false, true));
     let kept = flags & (OpenFlags::NON_BLOCKING | OpenFlags::DIRECT);
@@ -115,14 +121,20 @@ pub fn open_pipe(flags: OpenFlags, credentials: &Credentials) -> Result<(Arc<Ope
 /// `ENOMEM`.
 pub fn open_socket(object: Arc<dyn FileObject>, flags: OpenFlags, credentials: &Credentials) -> Result<Arc<OpenFile>> {
     let mount = mount(&SOCKETS, "sockfs", 0x534f_434b)?;
-    let path = new_path(&mount, "socket", FileType::Socket, credentials);
+    let path = new_path(&mount, "socket", FileType::Socket, credentials, None);
     Ok(OpenFile::new(path, Some(object), flags | OpenFlags::READ_WRITE))
 }
 
-fn new_path(mount: &Arc<Mount>, what: &str, kind: FileType, credentials: &Credentials) -> Path {
+fn new_path(
+    mount: &Arc<Mount>,
+    what: &str,
+    kind: FileType,
+    credentials: &Credentials,
+    pipe: Option<Arc<Pipe>>,
+) -> Path {
     let ino = NEXT_INO.fetch_add(1, Relaxed);
-    let (uid, gid) = (credentials.uid.file_system.raw(), credentials.gid.file_system.raw());
-    let inode = node(mount.file_system().device(), ino, kind, uid, gid);
+    let owner = (credentials.uid.file_system.raw(), credentials.gid.file_system.raw());
+    let inode = node(mount.file_system().device(), ino, kind, owner, pipe);
     Path { mount: mount.clone(), dentry: Dentry::unnamed(inode, format!("{what}:[{ino}]").as_bytes()) }
 }
 
@@ -167,6 +179,11 @@ mod tests {
         assert_eq!(reader.inode().metadata().ino, writer.inode().metadata().ino);
         let name = reader.path().display(&World::new().context.root()).unwrap();
         assert!(name.starts_with(b"pipe:[") && name.ends_with(b"]"));
+        let again = reader.inode().pipe().unwrap().open(false, true);
+        drop(writer);
+        assert_eq!(reader.read(&mut SliceSink::new(&mut bytes)), Err(Errno::EAGAIN), "opened anew, it has a writer");
+        drop(again);
+        assert_eq!(reader.read(&mut SliceSink::new(&mut bytes)), Ok(0));
         assert_eq!(reader.seek(0, crate::fs::open_file::Whence::Start), Err(Errno::ESPIPE));
     }
 

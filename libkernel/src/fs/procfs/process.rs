@@ -37,7 +37,6 @@ enum Entry {
 }
 
 const ENTRIES: &[(&str, Entry)] = &[
-    ("auxv", Entry::Text(0o400, nothing)),
     ("cgroup", Entry::Text(0o444, |_, text| text.push(b"0::/\n"))),
     ("cmdline", Entry::Text(0o444, command_line)),
     ("comm", Entry::Other(Regular, comm)),
@@ -46,7 +45,6 @@ const ENTRIES: &[(&str, Entry)] = &[
     ("exe", Entry::Other(Symlink, executable)),
     ("fd", Entry::Other(Directory, descriptors::links)),
     ("fdinfo", Entry::Other(Directory, descriptors::facts)),
-    ("io", Entry::Text(0o400, io)),
     ("limits", Entry::Text(0o444, status::limits)),
     ("loginuid", Entry::Text(0o644, |_, text| text.push(b"4294967295"))),
     ("maps", Entry::Text(0o444, maps)),
@@ -175,10 +173,6 @@ impl Source for Ignored {
     }
 }
 
-fn nothing(_subject: &Subject, _text: &mut Text) -> Result<()> {
-    Ok(())
-}
-
 /// A link to a place that the thread has; it can be followed even where no path leads there.
 fn place(subject: &Subject, of: fn(&Thread) -> Result<Path>) -> Node {
     let subject = subject.clone();
@@ -267,13 +261,6 @@ fn maps(subject: &Subject, text: &mut Text) -> Result<()> {
 
 fn smaps_rollup(subject: &Subject, text: &mut Text) -> Result<()> {
     subject.space()?.write_smaps_rollup(text).map_err(|_| Errno::ENOMEM)
-}
-
-fn io(_subject: &Subject, text: &mut Text) -> Result<()> {
-    for name in ["rchar", "wchar", "syscr", "syscw", "read_bytes", "write_bytes", "cancelled_write_bytes"] {
-        text.write_fmt(format_args!("{name}: 0\n"))?;
-    }
-    Ok(())
 }
 
 /// Where the thread sleeps: file and line of the wait.
