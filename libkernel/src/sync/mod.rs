@@ -5,6 +5,7 @@
 //! futures of tasks have to be.
 
 pub(crate) mod atomic;
+mod lockdep;
 mod once;
 mod per_cpu;
 mod spin;

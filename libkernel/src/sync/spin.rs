@@ -11,6 +11,7 @@ use core::ops::{Deref, DerefMut};
 use lock_api::RawMutex;
 use spinning_top::relax::Relax;
 
+use super::lockdep::Class;
 use crate::machine;
 
 struct MachineRelax;
@@ -37,6 +38,7 @@ type NotSend = PhantomData<*const ()>;
 /// A lock that no interrupt handler may take. Taking it does not mask interrupts.
 pub struct SpinLock<T: ?Sized> {
     raw: Raw,
+    class: Class,
     value: UnsafeCell<T>,
 }
 
@@ -54,8 +56,9 @@ pub struct SpinLockGuard<'a, T: ?Sized> {
 
 impl<T> SpinLock<T> {
     /// An unlocked lock around `value`.
+    #[track_caller]
     pub const fn new(value: T) -> Self {
-        Self { raw: Raw::INIT, value: UnsafeCell::new(value) }
+        Self { raw: Raw::INIT, class: Class::new(true), value: UnsafeCell::new(value) }
     }
 
     /// The value, when nobody can share the lock any more.
@@ -70,14 +73,26 @@ impl<T: ?Sized> SpinLock<T> {
     #[track_caller]
     pub fn lock(&self) -> SpinLockGuard<'_, T> {
         debug_assert!(!machine::in_interrupt(), "a plain spin lock was taken in an interrupt handler");
+        self.class.about_to_wait(self.address());
         self.raw.lock();
+        self.class.acquired(self.address(), false);
         SpinLockGuard { lock: self, marker: PhantomData }
     }
 
     /// The lock if nobody holds it.
     #[inline]
+    #[track_caller]
     pub fn try_lock(&self) -> Option<SpinLockGuard<'_, T>> {
-        self.raw.try_lock().then(|| SpinLockGuard { lock: self, marker: PhantomData })
+        if !self.raw.try_lock() {
+            return None;
+        }
+        self.class.acquired(self.address(), true);
+        Some(SpinLockGuard { lock: self, marker: PhantomData })
+    }
+
+    #[inline]
+    fn address(&self) -> *const () {
+        (&raw const self.raw).cast()
     }
 
     /// The value, which nobody else can reach.
@@ -89,6 +104,7 @@ impl<T: ?Sized> SpinLock<T> {
 impl<T: ?Sized> Drop for SpinLockGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
+        self.lock.class.released(self.lock.address());
         // SAFETY: a guard exists only while its lock is held.
         unsafe { self.lock.raw.unlock() };
     }
@@ -115,6 +131,7 @@ impl<T: ?Sized> DerefMut for SpinLockGuard<'_, T> {
 /// A lock that interrupt handlers may take too: interrupts are masked on the core that holds it.
 pub struct IrqSpinLock<T: ?Sized> {
     raw: Raw,
+    class: Class,
     value: UnsafeCell<T>,
 }
 
@@ -133,8 +150,9 @@ pub struct IrqSpinLockGuard<'a, T: ?Sized> {
 
 impl<T> IrqSpinLock<T> {
     /// An unlocked lock around `value`.
+    #[track_caller]
     pub const fn new(value: T) -> Self {
-        Self { raw: Raw::INIT, value: UnsafeCell::new(value) }
+        Self { raw: Raw::INIT, class: Class::new(false), value: UnsafeCell::new(value) }
     }
 }
 
@@ -143,8 +161,10 @@ impl<T: ?Sized> IrqSpinLock<T> {
     #[inline]
     #[track_caller]
     pub fn lock(&self) -> IrqSpinLockGuard<'_, T> {
+        self.class.about_to_wait(self.address());
         loop {
-            if let Some(guard) = self.try_lock() {
+            if let Some(guard) = self.take() {
+                self.class.acquired(self.address(), false);
                 return guard;
             }
             while self.raw.is_locked() {
@@ -155,13 +175,26 @@ impl<T: ?Sized> IrqSpinLock<T> {
 
     /// The lock, with interrupts masked, if nobody holds it.
     #[inline]
+    #[track_caller]
     pub fn try_lock(&self) -> Option<IrqSpinLockGuard<'_, T>> {
+        let guard = self.take()?;
+        self.class.acquired(self.address(), true);
+        Some(guard)
+    }
+
+    #[inline]
+    fn take(&self) -> Option<IrqSpinLockGuard<'_, T>> {
         let interrupts = machine::mask_interrupts();
         if self.raw.try_lock() {
             return Some(IrqSpinLockGuard { lock: self, interrupts, marker: PhantomData });
         }
         machine::restore_interrupts(interrupts);
         None
+    }
+
+    #[inline]
+    fn address(&self) -> *const () {
+        (&raw const self.raw).cast()
     }
 
     /// The value, which nobody else can reach.
@@ -181,6 +214,7 @@ impl<T: ?Sized> IrqSpinLock<T> {
 impl<T: ?Sized> Drop for IrqSpinLockGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
+        self.lock.class.released(self.lock.address());
         // SAFETY: a guard exists only while its lock is held.
         unsafe { self.lock.raw.unlock() };
         machine::restore_interrupts(self.interrupts);
@@ -206,12 +240,14 @@ impl<T: ?Sized> DerefMut for IrqSpinLockGuard<'_, T> {
 }
 
 impl<T: Default> Default for SpinLock<T> {
+    #[track_caller]
     fn default() -> Self {
         Self::new(T::default())
     }
 }
 
 impl<T: Default> Default for IrqSpinLock<T> {
+    #[track_caller]
     fn default() -> Self {
         Self::new(T::default())
     }

@@ -78,6 +78,7 @@ struct Links {
 
 impl WaitQueue {
     /// A queue with no waiters.
+    #[track_caller]
     pub const fn new() -> Self {
         Self { waiting: AtomicUsize::new(0), waiters: IrqSpinLock::new(List { first: None, last: None, arrivals: 0 }) }
     }
@@ -161,6 +162,7 @@ impl alloc::task::Wake for WaitQueue {
 }
 
 impl Default for WaitQueue {
+    #[track_caller]
     fn default() -> Self {
         Self::new()
     }
