@@ -4,7 +4,7 @@
 
 use super::thread::Thread;
 use crate::fs::{FdTable, FsContext};
-use crate::memory::AddressSpace;
+use crate::memory::{AddressSpace, frames};
 use crate::sync::SetOnce;
 use crate::{Errno, Result};
 use alloc::sync::Arc;
@@ -106,6 +106,10 @@ impl Thread {
 /// # Errors
 /// `ENOMEM`.
 pub fn inherit(creator: &Thread, share_files: bool, share_fs: bool, share_space: bool) -> Result<Resources> {
+    // The last frames are the kernel's: a bomb of forks or threads is told so in time.
+    if frames::scarce() {
+        return Err(Errno::ENOMEM);
+    }
     let Resources { files, fs, space } = creator.resources();
     Ok(Resources {
         files: if share_files { files } else { files.fork()? },

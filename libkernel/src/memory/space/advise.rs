@@ -60,7 +60,8 @@ impl AddressSpace {
     }
 
     /// Locks or unlocks `[start, start + length)` (rounded outwards to pages). Nothing is ever paged out here, so locking makes
-    /// pages present and counts them. `ENOMEM`: not all mapped, or beyond the limit; `EINVAL`: it wraps around.
+    /// pages present and counts them. `ENOMEM`: not all mapped, or beyond the limit; `EPERM`: the limit
+    /// is zero; `EINVAL`: it wraps around.
     ///
     /// `present`: make them present now (not `MLOCK_ONFAULT`). `privileged`: no limit.
     pub fn lock_range(&self, start: u64, length: u64, lock: bool, present: bool, privileged: bool) -> Result<()> {
@@ -68,8 +69,11 @@ impl AddressSpace {
         let length = length.checked_add(start & PAGE_MASK).ok_or(Errno::EINVAL)?;
         let (start, end) = user_page_range(first, length).ok_or(Errno::ENOMEM)?;
         let mut state = self.state.lock();
-        if lock && !privileged && state.counts.locked + pages(end - start) > pages(state.limits.locked) {
-            return Err(Errno::ENOMEM);
+        if lock {
+            state.begin_locking(privileged)?;
+            if !state.may_lock(pages(end - start)) {
+                return Err(Errno::ENOMEM);
+            }
         }
         if !state.vmas.covers(start, end) {
             return Err(Errno::ENOMEM);
@@ -85,8 +89,12 @@ impl AddressSpace {
     /// Locks everything that is mapped (`current`), that will be mapped (`future`), or with neither unlocks everything.
     pub fn lock_all(&self, current: bool, future: bool, present: bool, privileged: bool) -> Result<()> {
         let mut state = self.state.lock();
-        if current && !privileged && state.counts.total > pages(state.limits.locked) {
-            return Err(Errno::ENOMEM);
+        if current || future {
+            state.begin_locking(privileged)?;
+            let unlocked = state.counts.total - state.counts.locked;
+            if current && !state.may_lock(unlocked) {
+                return Err(Errno::ENOMEM);
+            }
         }
         state.future_flags.set(VmaFlags::LOCKED, future);
         if current || !future {
@@ -152,6 +160,15 @@ impl AddressSpace {
 }
 
 impl State {
+    /// Notes whether the limit binds; `EPERM` for a program that may lock nothing.
+    fn begin_locking(&mut self, privileged: bool) -> Result<()> {
+        if !privileged && self.limits.locked == 0 {
+            return Err(Errno::EPERM);
+        }
+        self.unlimited_locks = privileged;
+        Ok(())
+    }
+
     /// Drops the pages of `[start, end)`.
     fn discard(&mut self, start: u64, end: u64, free: bool, gather: &mut Gather<'_>) -> Result<()> {
         let refused = |vma: &Vma| {

@@ -211,7 +211,7 @@ impl State {
         if total > pages(self.limits.address_space) || vma.is_data() && data > pages(self.limits.data) {
             return Err(Errno::ENOMEM);
         }
-        if vma.flags.contains(VmaFlags::LOCKED) && self.counts.locked + vma.pages() > pages(self.limits.locked) {
+        if vma.flags.contains(VmaFlags::LOCKED) && !self.may_lock(vma.pages()) {
             return Err(Errno::EAGAIN);
         }
         // What could never be filled is refused at once; the rest is found out when it is touched.
@@ -220,6 +220,11 @@ impl State {
             return Err(Errno::ENOMEM);
         }
         Ok(())
+    }
+
+    /// Whether so many more pages may be locked.
+    pub(super) fn may_lock(&self, more: u64) -> bool {
+        self.unlimited_locks || self.counts.locked.saturating_add(more) <= pages(self.limits.locked)
     }
 
     /// Removes the mappings in `[start, end)`, page-aligned.

@@ -80,6 +80,8 @@ struct State {
     peak_resident: u64,
     /// Flags that new mappings get (`mlockall(MCL_FUTURE)`).
     future_flags: VmaFlags,
+    /// Locking was last asked for with `CAP_IPC_LOCK`: the limit does not bind.
+    unlimited_locks: bool,
 }
 
 /// Pages in mappings, resident or not.
@@ -150,6 +152,7 @@ impl AddressSpace {
             resident: Pages::default(),
             peak_resident: 0,
             future_flags: VmaFlags::empty(),
+            unlimited_locks: false,
         }))
     }
 
@@ -183,6 +186,7 @@ impl AddressSpace {
             resident: Pages::default(),
             peak_resident: 0,
             future_flags: VmaFlags::empty(),
+            unlimited_locks: false,
         };
         // Locks are not inherited (mlock(2)).
         if parent.counts.locked > 0 {

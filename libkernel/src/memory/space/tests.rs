@@ -515,3 +515,23 @@ fn memory_can_be_freed_in_steps() {
     assert_eq!(space.resident(), 0);
     assert!(steps >= 5);
 }
+
+#[test]
+fn locking_is_limited_unless_privileged() {
+    let limits = MemoryLimits { locked: 4 * PAGE, ..MemoryLimits::INITIAL };
+    let space = AddressSpace::new(5, limits).unwrap();
+    space.map(MapRequest::anonymous(8 * PAGE, RW).at(BASE)).unwrap();
+    assert_eq!(space.lock_range(BASE, 5 * PAGE, true, true, false), Err(Errno::ENOMEM));
+    assert_eq!(space.lock_range(BASE + 1, 4 * PAGE - 1, true, true, false), Ok(()));
+    assert_eq!((space.usage().locked, space.resident()), (4, 4));
+    assert_eq!(space.lock_all(true, true, true, false), Err(Errno::ENOMEM));
+    assert_eq!(space.lock_all(true, true, true, true), Ok(()));
+    assert_eq!(space.resident(), 8);
+    space.map(MapRequest::anonymous(100 * PAGE, RW)).unwrap();
+    assert_eq!((space.usage().locked, space.resident()), (108, 108), "future mappings are locked too");
+    assert_eq!(space.lock_all(false, false, false, false), Ok(()));
+    assert_eq!(space.usage().locked, 0);
+    space.set_limits(MemoryLimits { locked: 0, ..limits });
+    assert_eq!(space.lock_range(BASE, PAGE, true, true, false), Err(Errno::EPERM));
+    check_invariants(&space);
+}
