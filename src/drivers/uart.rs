@@ -166,9 +166,14 @@ impl Console {
     }
 }
 
-/// The interrupt handler.
+/// The interrupt handler. It leaves the receive FIFO empty: bytes that stay behind would raise no further interrupt.
 fn serve() {
     let mut bytes = [0; 64];
+    while serve_some(&mut bytes) {}
+}
+
+/// Hands on at most as many received bytes as `bytes` holds; true if there may be more.
+fn serve_some(bytes: &mut [u8; 64]) -> bool {
     let mut count = 0;
     let mut drained = false;
     if let Some(console) = CONSOLE.lock().as_mut() {
@@ -201,4 +206,5 @@ fn serve() {
         let call: fn() = unsafe { core::mem::transmute(call) };
         call();
     }
+    count == bytes.len()
 }
