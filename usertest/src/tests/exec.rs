@@ -106,7 +106,8 @@ fn keeps_pending_signals() {
 }
 
 fn try_exec(path: &std::ffi::CStr) -> Result<()> {
-    Err(exec(path, &["x"], &[]))
+    // Should it succeed, the program only exits, and the test fails.
+    Err(exec(path, &["x", "--helper", "exit", "66"], &[]))
 }
 
 fn of_nothing_is_enoent() {
