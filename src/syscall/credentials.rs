@@ -209,9 +209,12 @@ pub fn capget(cx: &mut Context, header: UserPtr<[u32; 2]>, data: UserPtr<[[u32; 
     if pid < 0 {
         return Err(Errno::EINVAL);
     }
-    let capabilities = match Pid::new(pid) {
-        None => look(cx, |credentials| credentials.capabilities),
-        Some(pid) => table::thread(pid).ok_or(Errno::ESRCH)?.with_credentials(|credentials| credentials.capabilities),
+    let capabilities = match pid {
+        0 => look(cx, |credentials| credentials.capabilities),
+        _ => {
+            let thread = Pid::new(pid).and_then(table::thread).ok_or(Errno::ESRCH)?;
+            thread.with_credentials(|credentials| credentials.capabilities)
+        }
     };
     if data.is_null() {
         return Ok(0);

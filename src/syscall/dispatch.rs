@@ -14,7 +14,7 @@ static REPORTED: [AtomicBool; table::CALLS] = [const { AtomicBool::new(false) };
 #[inline]
 #[must_use]
 pub fn serve(cx: &mut Context) -> bool {
-    let number = cx.registers.x[8] as usize;
+    let number = number(cx);
     cx.begin_call();
     let outcome = match table::HANDLERS.get(number) {
         Some(Some(handler)) => handler(cx),
@@ -31,9 +31,15 @@ pub fn serve(cx: &mut Context) -> bool {
 
 /// Serves the waiting part of the call.
 pub async fn wait(cx: &mut Context) {
-    let number = cx.registers.x[8] as usize;
+    let number = number(cx);
     let result = table::wait(number, cx).await;
     cx.end_call(result);
+}
+
+/// The number of the call: the low half of `x8`.
+#[inline]
+fn number(cx: &Context) -> usize {
+    cx.registers.x[8] as u32 as usize
 }
 
 #[cold]

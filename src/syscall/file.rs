@@ -114,7 +114,16 @@ impl Request {
                 }
                 Err(Errno::EAGAIN) if file.is_non_blocking() => return Step::Done(partial(*done, Errno::EAGAIN)),
                 Err(Errno::EAGAIN) if *done > 0 && self.direction == Direction::Read => return Step::Done(Ok(*done)),
-                Err(Errno::EAGAIN) => return Step::Wait,
+                Err(Errno::EAGAIN) => {
+                    // The object may have looked at the bytes before it found that it has no room.
+                    return match self.slice(cx, *done) {
+                        Ok(rewound) => {
+                            *slice = rewound;
+                            Step::Wait
+                        }
+                        Err(error) => Step::Done(partial(*done, error)),
+                    };
+                }
                 Err(error) => {
                     signal_for(cx, error, *done);
                     return Step::Done(partial(*done, error));
@@ -129,6 +138,9 @@ impl Request {
         let mut run = || -> Result<Step> {
             let file = file(cx, fd)?;
             let mut slice = self.slice(cx, 0)?;
+            if self.position.is_some_and(|at| at.saturating_add(self.left(&slice) as u64) > i64::MAX as u64) {
+                return Err(Errno::EINVAL);
+            }
             Ok(self.step(cx, &file, &mut slice, &mut done))
         };
         match run() {
@@ -252,6 +264,9 @@ pub fn lseek(cx: &mut Context, fd: Fd, distance: i64, whence: u32) -> Result<usi
 /// ftruncate(2).
 pub fn ftruncate(cx: &mut Context, fd: Fd, size: i64) -> Result<usize> {
     let file = file(cx, fd)?;
+    if file.flags().contains(libkernel::fs::OpenFlags::PATH) {
+        return Err(Errno::EBADF);
+    }
     let size = u64::try_from(size).map_err(|_| Errno::EINVAL)?;
     check_size(cx, size)?;
     file.truncate(size)?;

@@ -142,13 +142,15 @@ pub fn ppoll(
     size: usize,
 ) -> Outcome {
     let run = || -> Result<Option<usize>> {
-        let at_once = deadline(cx, timeout)? == Some(0);
+        let deadline = deadline(cx, timeout)?;
+        let at_once = deadline == Some(0);
         temporary_mask(cx, mask, size)?;
         let mut watches = read_poll_set(cx, fds, count)?;
         let ready = ask_all(&mut watches, &mut PollTable::query());
         if ready == 0 && !at_once {
             return Ok(None);
         }
+        write_rest(cx, timeout, deadline);
         write_poll_set(cx, fds, &watches)?;
         Ok(Some(ready))
     };

@@ -130,7 +130,9 @@ impl FileLocks {
     pub fn lock_whole(&self, owner: Owner, kind: LockKind) -> Result<()> {
         let mut guard = self.state.lock();
         let state = guard.get_or_insert_default();
+        let before = state.whole.len();
         state.whole.retain(|held| held.0 != owner);
+        let gave_up = state.whole.len() < before;
         let free = state.whole.iter().all(|held| kind == LockKind::Shared && held.1 == LockKind::Shared);
         if free {
             state.whole.try_reserve(1)?;
@@ -138,7 +140,10 @@ impl FileLocks {
         }
         let released = state.released.clone();
         drop(guard);
-        released.wake_all();
+        // A refused attempt of one who held nothing changed nothing: were it to wake the waiters, they would wake each other for ever.
+        if gave_up {
+            released.wake_all();
+        }
         if free { Ok(()) } else { Err(Errno::EAGAIN) }
     }
 

@@ -266,10 +266,10 @@ impl Path {
             return Ok(self.dentry.name().to_vec());
         }
         let (mut text, inside) = self.text_and_reach(root)?;
-        if !inside {
+        let unnamed = self.dentry.parent().is_none() && !Arc::ptr_eq(&self.dentry, &self.mount.root);
+        if !inside && !unnamed {
             text.splice(..0, *b"(unreachable)");
         }
-        let unnamed = self.dentry.parent().is_none() && !Arc::ptr_eq(&self.dentry, &self.mount.root);
         if self.dentry.is_removed() || unnamed {
             text.extend_from_slice(b" (deleted)");
         }

@@ -146,14 +146,15 @@ impl CloneRequest {
     fn check(self) -> Result<CloneRequest> {
         let flags = self.flags;
         let has = |flag| flags.contains(flag);
-        if flags.intersects(NAMESPACES) {
-            return Err(Errno::EPERM);
-        }
-        if (has(CloneFlags::THREAD) && !has(CloneFlags::SIGHAND))
+        if (has(CloneFlags::FS) && flags.intersects(CloneFlags::NEWNS | CloneFlags::NEWUSER))
+            || (has(CloneFlags::THREAD) && !has(CloneFlags::SIGHAND))
             || (has(CloneFlags::SIGHAND) && !has(CloneFlags::VM))
             || (has(CloneFlags::PIDFD) && has(CloneFlags::THREAD))
         {
             return Err(Errno::EINVAL);
+        }
+        if flags.intersects(NAMESPACES) {
+            return Err(Errno::EPERM);
         }
         Ok(self)
     }

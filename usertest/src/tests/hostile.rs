@@ -156,7 +156,8 @@ fn kernel_memory_cannot_be_written_through_read() {
 
 fn lengths_that_wrap_are_refused() {
     let fd = must(scratch_file(c"file", 4096));
-    let buffer = must(anonymous(PAGE));
+    let buffer = must(anonymous(2 * PAGE));
+    must(mprotect(buffer + PAGE, PAGE, libc::PROT_NONE));
     // Linux cuts a count to 2 GiB less a page, then checks the range of addresses.
     assert!(call!(SYS_read, fd, buffer, usize::MAX).is_err());
     assert!(call!(SYS_write, fd, buffer, usize::MAX).is_err());

@@ -74,8 +74,11 @@ impl Listing for Root {
     fn find(&self, name: &[u8]) -> Option<Node> {
         if let Some(pid) = number(name).and_then(Pid::new) {
             // A thread's number leads to it too, though it is not listed.
-            let process = table::process(pid).or_else(|| Some(table::thread(pid)?.process().clone()))?;
-            return Some(Subject::of_process(process).directory());
+            if let Some(process) = table::process(pid) {
+                return Some(Subject::of_process(process).directory());
+            }
+            let thread = table::thread(pid)?;
+            return Some(Subject { process: thread.process().clone(), thread: Some(thread) }.directory());
         }
         if let Some(node) = Fixed(ENTRIES).find(name) {
             return Some(node);

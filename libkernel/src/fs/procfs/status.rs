@@ -15,7 +15,8 @@ const KIB_PER_PAGE: u64 = PAGE_SIZE as u64 / 1024;
 /// The letter and the word for what the subject does.
 fn activity(subject: &Subject) -> (char, &'static str) {
     let Ok(thread) = subject.thread() else { return ('Z', "zombie") };
-    if subject.process.is_zombie() {
+    // A first thread that left before the others stands for the process as a zombie.
+    if subject.process.is_zombie() || (subject.thread.is_none() && subject.process.leader().is_none()) {
         return ('Z', "zombie");
     }
     if thread.signals().is_stopped() {

@@ -2,10 +2,10 @@
 #![forbid(unsafe_code)]
 
 use super::prepare::NewProgram;
+use crate::memory::{self, MemoryLimits};
 use crate::process::limits::Limits;
 use crate::process::notice::CHILD_SIGNAL;
 use crate::process::{Dumpable, Resources, Thread};
-use crate::memory::{self, MemoryLimits};
 use crate::signal::AlternateStack;
 use alloc::sync::Arc;
 
@@ -24,6 +24,8 @@ impl NewProgram {
         let files = new.files.clone();
         drop(thread.replace_resources(new));
         process.return_memory();
+        // First: a parent that sees a descriptor closed by exec may no longer move the process to another group.
+        process.mark_execed();
         files.exec();
 
         thread.signals().replace_alternate_stack(AlternateStack::NONE);
@@ -42,7 +44,6 @@ impl NewProgram {
         }
         thread.set_name(self.name);
         process.set_program(self.facts);
-        process.mark_execed();
         Ok(())
     }
 }
