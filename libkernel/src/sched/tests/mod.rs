@@ -6,6 +6,7 @@ mod model;
 mod pitfalls;
 mod properties;
 mod realtime_tests;
+mod simulation;
 
 use super::*;
 use crate::task::Policy;
