@@ -12,7 +12,7 @@ use super::process::{ProcessSignals, State};
 use super::queue::Target;
 use super::stop::StateChange;
 use crate::process::roster::Member;
-use crate::sync::{IrqSpinLock, SpinLock};
+use crate::sync::IrqSpinLock;
 use crate::task::{Activity, Task};
 use crate::{Errno, Result, machine};
 
@@ -109,7 +109,7 @@ pub struct ThreadSignals {
     pub(super) stopped: AtomicBool,
     /// This thread ends (exec by another one).
     leaving: AtomicBool,
-    own: SpinLock<Own>,
+    own: IrqSpinLock<Own>,
     task: IrqSpinLock<Option<Arc<Task>>>,
 }
 
@@ -127,7 +127,7 @@ impl ThreadSignals {
             stop_requested: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
-            own: SpinLock::new(Own {
+            own: IrqSpinLock::new(Own {
                 alternate_stack: AlternateStack::NONE,
                 saved_mask: None,
                 restart: None,
