@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering::Relaxed};
 use linux_raw_sys::general as linux;
 
 use super::locks::FileLocks;
+use crate::{Errno, Result};
 use crate::machine;
 
 /// The bits of a mode that `chmod` may change: permissions, set-id and sticky (inode(7)).
@@ -172,6 +173,10 @@ pub struct Attributes {
     modified: AtomicI64,
     changed: AtomicI64,
     created: i64,
+    /// How many open files may write to it.
+    writers: AtomicU32,
+    /// How many programs run from it.
+    runners: AtomicU32,
     /// Whether the set-user-id or set-group-id bit may be there and a write must look.
     locks_used: AtomicBool,
     locks: FileLocks,
@@ -195,6 +200,8 @@ impl Attributes {
             modified: AtomicI64::new(now),
             changed: AtomicI64::new(now),
             created: now,
+            writers: AtomicU32::new(0),
+            runners: AtomicU32::new(0),
             locks_used: AtomicBool::new(false),
             locks: FileLocks::new(),
         }
@@ -205,6 +212,40 @@ impl Attributes {
     pub fn with_device(mut self, represents: DeviceId) -> Self {
         self.represents = represents;
         self
+    }
+
+    /// Notes that an open file may write to it.
+    pub fn begin_writing(&self) {
+        self.writers.fetch_add(1, Relaxed);
+    }
+
+    /// Undoes [`begin_writing`](Self::begin_writing).
+    pub fn end_writing(&self) {
+        self.writers.fetch_sub(1, Relaxed);
+    }
+
+    /// Notes that a program runs from it.
+    ///
+    /// # Errors
+    /// `ETXTBSY` while it is open for writing.
+    pub fn begin_running(&self) -> Result<()> {
+        self.runners.fetch_add(1, Relaxed);
+        if self.writers.load(Relaxed) > 0 {
+            self.end_running();
+            return Err(Errno::ETXTBSY);
+        }
+        Ok(())
+    }
+
+    /// Undoes [`begin_running`](Self::begin_running).
+    pub fn end_running(&self) {
+        self.runners.fetch_sub(1, Relaxed);
+    }
+
+    /// Whether a program runs from it, so that it may not be opened for writing.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.runners.load(Relaxed) > 0
     }
 
     /// The device that holds the file.

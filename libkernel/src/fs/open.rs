@@ -186,7 +186,12 @@ fn open_found(caller: &Caller<'_>, path: Path, how: How, made: bool) -> Result<A
         FileType::CharDevice | FileType::BlockDevice if path.mount.flags().contains(MountFlags::NO_DEVICES) => {
             return Err(Errno::EACCES);
         }
-        FileType::Regular if writes => path.mount.check_writable()?,
+        FileType::Regular if writes => {
+            path.mount.check_writable()?;
+            if attributes.is_running() {
+                return Err(Errno::ETXTBSY);
+            }
+        }
         _ => {}
     }
     if !made {

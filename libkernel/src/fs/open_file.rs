@@ -37,6 +37,11 @@ pub enum Whence {
     Hole,
 }
 
+/// Whether an open with these flags may change the content of a regular file: no program may run from it meanwhile.
+fn writes_content(path: &Path, flags: OpenFlags) -> bool {
+    flags.writable() && !flags.contains(OpenFlags::PATH) && path.inode().attributes().kind() == FileType::Regular
+}
+
 /// An open file.
 pub struct OpenFile {
     path: Path,
@@ -52,6 +57,9 @@ impl OpenFile {
     #[must_use]
     pub fn new(path: Path, object: Option<Arc<dyn FileObject>>, flags: OpenFlags) -> Arc<Self> {
         let kept = flags.difference(OpenFlags::TRANSIENT);
+        if writes_content(&path, flags) {
+            path.inode().attributes().begin_writing();
+        }
         Arc::new(Self {
             path,
             object,
@@ -369,6 +377,9 @@ impl OpenFile {
 impl Drop for OpenFile {
     /// Whole-file locks and open-file-description locks end with the last descriptor.
     fn drop(&mut self) {
+        if writes_content(&self.path, self.flags()) {
+            self.path.inode().attributes().end_writing();
+        }
         if let Some(locks) = self.path.inode().attributes().locks_if_used() {
             locks.release(super::locks::Owner::File(core::ptr::from_ref(self) as usize));
         }

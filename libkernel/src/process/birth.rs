@@ -4,10 +4,11 @@
 //! links it to its relatives and makes it visible, after which the caller starts it.
 #![forbid(unsafe_code)]
 
+use super::accounts;
 use super::credentials::Credentials;
 use super::group::ProcessGroup;
-use super::id::Pid;
-use super::limits::Limits;
+use super::id::{Pid, Uid};
+use super::limits::{Limits, Resource};
 use super::name::Name;
 use super::process::{Process, Seed};
 use super::resources::Resources;
@@ -43,6 +44,7 @@ impl Unborn {
     /// # Errors
     /// `EAGAIN` without a free number, `ENOMEM`.
     pub fn thread_of(creator: &Arc<Thread>, resources: Resources) -> Result<Unborn> {
+        check_limit(creator)?;
         let number = ReservedPid::take()?;
         let thread = like(creator, number.pid(), creator.process().clone(), resources);
         Ok(Unborn { number, thread: Arc::new(thread), kinship: None })
@@ -53,6 +55,7 @@ impl Unborn {
     /// # Errors
     /// As for [`Unborn::thread_of`].
     pub fn process_of(creator: &Arc<Thread>, kinship: Kinship, resources: Resources) -> Result<Unborn> {
+        check_limit(creator)?;
         let number = ReservedPid::take()?;
         let process = Arc::new(creator.process().offspring(
             number.pid(),
@@ -83,6 +86,7 @@ impl Unborn {
             Some(kinship) => self.join_family(creator.process(), kinship, &task)?,
         }
         thread.set_task(task);
+        accounts::begin(thread.with_credentials(|credentials| credentials.uid.real));
         Ok(thread)
     }
 
@@ -168,8 +172,15 @@ impl Founder {
         self.group.list_session()?;
         self.group.join(&mut tree, process)?;
         self.thread.set_task(task);
+        accounts::begin(Uid::ROOT);
         Ok(self.thread)
     }
+}
+
+/// May `creator`'s user have another thread?
+fn check_limit(creator: &Thread) -> Result<()> {
+    let limit = creator.process().limit(Resource::Processes).soft;
+    creator.with_credentials(|credentials| accounts::check(credentials, limit))
 }
 
 /// A thread that starts out as `creator` is.

@@ -8,7 +8,7 @@ use super::process::Process;
 use super::status::ExitStatus;
 use super::thread::Thread;
 use super::tree::{self, Tree};
-use super::{job_control, notice, table};
+use super::{accounts, job_control, notice, table};
 use crate::signal::StateChange;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -28,7 +28,9 @@ impl Process {
 pub fn finish_thread(thread: &Arc<Thread>, status: ExitStatus) {
     let process = thread.process();
     let change = thread.signals().part();
-    process.note_real_uid(thread.with_credentials(|credentials| credentials.uid.real));
+    let user = thread.with_credentials(|credentials| credentials.uid.real);
+    process.note_real_uid(user);
+    accounts::end(user);
     let mut tree = tree::lock();
     table::remove_thread(thread.tid());
     if let Some(status) = process.discharge(thread, status) {

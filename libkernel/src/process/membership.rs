@@ -6,6 +6,7 @@ use super::status::ExitStatus;
 use super::table;
 use super::thread::Thread;
 use super::usage::Usage;
+use crate::memory::{AddressSpace, PAGE_SIZE};
 use crate::task::Task;
 use crate::{Errno, Result};
 use alloc::sync::Arc;
@@ -59,7 +60,17 @@ impl Process {
     pub fn usage(&self) -> Usage {
         let mut sum = self.usage.lock().threads;
         self.for_each_thread(|thread| sum.add(&thread.usage()));
+        if let Some(space) = self.space() {
+            sum.max_resident_kib = sum.max_resident_kib.max(resident_kib(&space));
+        }
         sum
+    }
+
+    /// Remembers how large `space` was, which the process is about to give up.
+    pub(super) fn note_resident(&self, space: &AddressSpace) {
+        let peak = resident_kib(space);
+        let mut usage = self.usage.lock();
+        usage.threads.max_resident_kib = usage.threads.max_resident_kib.max(peak);
     }
 
     /// What its children used that were waited for, with their children.
@@ -78,6 +89,11 @@ impl Process {
     pub(super) fn add_child_usage(&self, usage: &Usage) {
         self.usage.lock().children.add(usage);
     }
+}
+
+/// The largest resident set that `space` ever had, in KiB.
+fn resident_kib(space: &AddressSpace) -> u64 {
+    space.peak_resident() * (PAGE_SIZE as u64 / 1024)
 }
 
 /// Makes `thread` the only one of its process, with the process's number, before it runs another program: the others

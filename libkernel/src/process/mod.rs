@@ -7,6 +7,7 @@
 //!
 //! Nothing here knows the machine, and nothing sleeps except where a function is `async`.
 
+mod accounts;
 pub mod birth;
 pub mod capability;
 pub mod clock;

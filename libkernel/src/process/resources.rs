@@ -96,7 +96,9 @@ impl Thread {
     /// Gives everything up, at the thread's end. What nobody else holds is gone on return: files are closed, memory is free.
     pub fn give_up_resources(&self) {
         if let Some(nothing) = NOTHING.get() {
-            drop(self.replace_resources(nothing.clone()));
+            let old = self.replace_resources(nothing.clone());
+            self.process().note_resident(&old.space);
+            drop(old);
         }
     }
 }

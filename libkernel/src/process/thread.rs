@@ -1,6 +1,7 @@
 //! A thread of a program, and what it has for itself.
 #![forbid(unsafe_code)]
 
+use super::accounts;
 use super::credentials::Credentials;
 use super::id::Pid;
 use super::name::Name;
@@ -149,7 +150,12 @@ impl Thread {
 
     /// Acts on behalf of somebody else from now on. For the thread itself only.
     pub fn set_credentials(&self, credentials: Arc<Credentials>) {
+        let new_user = credentials.uid.real;
         let old = core::mem::replace(&mut *self.credentials.lock(), credentials);
+        if old.uid.real != new_user {
+            accounts::begin(new_user);
+            accounts::end(old.uid.real);
+        }
         drop(old);
     }
 

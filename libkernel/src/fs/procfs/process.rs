@@ -37,6 +37,7 @@ enum Entry {
 }
 
 const ENTRIES: &[(&str, Entry)] = &[
+    ("auxv", Entry::Text(0o400, auxiliary)),
     ("cgroup", Entry::Text(0o444, |_, text| text.push(b"0::/\n"))),
     ("cmdline", Entry::Text(0o444, command_line)),
     ("comm", Entry::Other(Regular, comm)),
@@ -248,6 +249,13 @@ fn command_line(subject: &Subject, text: &mut Text) -> Result<()> {
 fn environment(subject: &Subject, text: &mut Text) -> Result<()> {
     match (subject.process.program(), subject.thread()) {
         (Some(program), Ok(_)) => memory(subject, program.environment.clone(), text),
+        _ => Ok(()),
+    }
+}
+
+fn auxiliary(subject: &Subject, text: &mut Text) -> Result<()> {
+    match (subject.process.program(), subject.thread()) {
+        (Some(program), Ok(_)) => text.push(&program.auxiliary),
         _ => Ok(()),
     }
 }

@@ -59,6 +59,12 @@ impl AddressSpace {
         usage
     }
 
+    /// The most pages that were ever present.
+    #[must_use]
+    pub fn peak_resident(&self) -> u64 {
+        self.state.lock().peak_resident
+    }
+
     /// The mappings in order, each as it is when the iterator gets there.
     pub fn mappings(&self) -> impl Iterator<Item = Mapping> {
         let mut reached = 0;

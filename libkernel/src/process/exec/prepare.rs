@@ -8,7 +8,7 @@ use super::{script, stack};
 use crate::fs::mount::MountFlags;
 use crate::fs::permission::{self, Access};
 use crate::fs::walk::{LastLink, resolve};
-use crate::fs::{Caller, FileType, Path};
+use crate::fs::{Caller, FileType, Inode, Path};
 use crate::io::SliceSink;
 use crate::memory::{AddressSpace, MemoryLimits};
 use crate::process::Thread;
@@ -34,8 +34,29 @@ pub struct ProgramFacts {
     pub arguments: Range<u64>,
     /// Where its environment is (`/proc/PID/environ`).
     pub environment: Range<u64>,
+    /// Its auxiliary vector (`/proc/PID/auxv`).
+    pub auxiliary: Vec<u8>,
     /// Where its stack began.
     pub stack_start: u64,
+    _running: Running,
+}
+
+/// While it lives, a program file cannot be opened for writing.
+struct Running(Arc<dyn Inode>);
+
+impl Running {
+    /// # Errors
+    /// `ETXTBSY` while the file is open for writing.
+    fn new(path: &Path) -> Result<Running> {
+        path.inode().attributes().begin_running()?;
+        Ok(Running(path.inode().clone()))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.attributes().end_running();
+    }
 }
 
 /// A program, ready to be taken over.
@@ -133,6 +154,8 @@ pub fn prepare(
         entry: interpreter.as_ref().map_or(main.entry(), Loaded::entry),
         stack_pointer: first.pointer,
         facts: Arc::new(ProgramFacts {
+            auxiliary: Vec::from(first.bytes.get(first.auxiliary).unwrap_or_default()),
+            _running: Running::new(&executable.path)?,
             file: executable.path,
             arguments: first.argument_strings,
             environment: first.environment_strings,

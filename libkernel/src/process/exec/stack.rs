@@ -33,6 +33,8 @@ pub struct InitialStack {
     pub pointer: u64,
     /// The bytes from the stack pointer to the top.
     pub bytes: Vec<u8>,
+    /// The auxiliary vector, closing entry included (`/proc/PID/auxv`).
+    pub auxiliary: Range<usize>,
     /// Where the argument strings are (`/proc/PID/cmdline`).
     pub argument_strings: Range<u64>,
     /// Where the environment strings are (`/proc/PID/environ`).
@@ -61,7 +63,9 @@ pub fn build(top: u64, path: &[u8], arguments: &Arguments, facts: &Facts) -> Res
     writer.word(arguments.arguments().count() as u64);
     writer.pointers(arguments_at, arguments.arguments());
     writer.pointers(environment_at, arguments.environment());
+    let auxiliary_start = writer.bytes.len();
     writer.auxiliary(facts, platform_at, random_at, path_at);
+    let auxiliary = auxiliary_start..writer.bytes.len();
     writer.fill_to(platform_at);
     writer.put(PLATFORM);
     writer.put(&facts.random);
@@ -72,6 +76,7 @@ pub fn build(top: u64, path: &[u8], arguments: &Arguments, facts: &Facts) -> Res
     Ok(InitialStack {
         pointer,
         bytes: writer.bytes,
+        auxiliary,
         argument_strings: arguments_at..environment_at,
         environment_strings: environment_at..path_at,
     })

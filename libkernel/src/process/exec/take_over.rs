@@ -22,7 +22,9 @@ impl NewProgram {
         let new = Resources { space: self.space, ..old };
         memory::activate(&new.space);
         let files = new.files.clone();
-        drop(thread.replace_resources(new));
+        let old = thread.replace_resources(new);
+        process.note_resident(&old.space);
+        drop(old);
         process.return_memory();
         // First: a parent that sees a descriptor closed by exec may no longer move the process to another group.
         process.mark_execed();
