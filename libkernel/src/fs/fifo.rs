@@ -27,6 +27,7 @@ pub fn open(inode: &Arc<dyn Inode>, flags: OpenFlags, patience: Patience) -> Res
     let (reads, writes) = (flags.readable(), flags.writable());
     match (reads, writes) {
         (false, false) => return Err(Errno::EINVAL),
+        _ if !pipe.opens_wait() => return Ok(Arc::new(pipe.open(reads, writes))),
         (false, true) if flags.contains(OpenFlags::NON_BLOCKING) && !pipe.has_readers() => return Err(Errno::ENXIO),
         _ => {}
     }
@@ -35,4 +36,33 @@ pub fn open(inode: &Arc<dyn Inode>, flags: OpenFlags, patience: Patience) -> Res
         return Err(Errno::EAGAIN);
     }
     Ok(Arc::new(pipe.open(reads, writes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::anonymous::open_pipe;
+    use crate::fs::metadata::{DeviceId, FileType};
+    use crate::fs::namespace;
+    use crate::fs::testing::World;
+    use crate::poll::PollTable;
+    use crate::process::Credentials;
+
+    #[test]
+    fn a_fifo_waits_for_its_other_side_and_a_pipe_opened_anew_does_not() {
+        let world = World::new();
+        let fifo = namespace::make(&world.caller(), None, b"/f", FileType::Fifo, 0o600, DeviceId::default()).unwrap();
+        let read_only = OpenFlags::empty();
+        let refused = |flags| open(fifo.inode(), flags, Patience::Refuse).err();
+        assert_eq!(refused(read_only), Some(Errno::EAGAIN));
+        assert_eq!(refused(OpenFlags::WRITE_ONLY | OpenFlags::NON_BLOCKING), Some(Errno::ENXIO));
+        let reader = open(fifo.inode(), read_only, Patience::Wait).unwrap();
+        assert!(!reader.is_open(&mut PollTable::query(), read_only));
+        drop(open(fifo.inode(), OpenFlags::WRITE_ONLY, Patience::Refuse).unwrap());
+        assert!(reader.is_open(&mut PollTable::query(), read_only), "a writer came, though it is gone");
+
+        let (reader, writer) = open_pipe(OpenFlags::empty(), &Credentials::root()).unwrap();
+        drop(writer);
+        assert!(open(reader.inode(), read_only, Patience::Refuse).is_ok());
+    }
 }

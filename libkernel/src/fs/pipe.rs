@@ -28,6 +28,8 @@ pub const PIPE_BUF: usize = 4096;
 /// A pipe.
 pub struct Pipe {
     ring: SpinLock<Ring>,
+    /// Whether opens wait for the other side, as those of a FIFO do.
+    opens_wait: bool,
     /// Woken when there is something to read, or nobody left to write it.
     readable: Arc<WaitQueue>,
     /// Woken when there is room, or nobody left to read.
@@ -139,7 +141,20 @@ impl Pipe {
     /// # Errors
     /// `ENOMEM`.
     pub fn new() -> Result<Arc<Self>> {
+        Self::make(false)
+    }
+
+    /// The pipe behind a FIFO: whoever opens a side of it waits for the other.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub fn for_fifo() -> Result<Arc<Self>> {
+        Self::make(true)
+    }
+
+    fn make(opens_wait: bool) -> Result<Arc<Self>> {
         Ok(Arc::new(Self {
+            opens_wait,
             ring: SpinLock::new(Ring::with_capacity(DEFAULT_CAPACITY)?),
             readable: Arc::new(WaitQueue::new()),
             writable: Arc::new(WaitQueue::new()),
@@ -173,6 +188,12 @@ impl Pipe {
             self.readable.wake_all();
         }
         end
+    }
+
+    /// Whether opens wait for the other side.
+    #[must_use]
+    pub fn opens_wait(&self) -> bool {
+        self.opens_wait
     }
 
     /// Whether somebody has the reading side open.
@@ -318,7 +339,7 @@ impl FileObject for PipeEnd {
     }
 
     fn is_open(&self, table: &mut PollTable<'_>, flags: OpenFlags) -> bool {
-        if flags.contains(OpenFlags::NON_BLOCKING) || self.reads == self.writes {
+        if flags.contains(OpenFlags::NON_BLOCKING) || self.reads == self.writes || !self.pipe.opens_wait {
             return true;
         }
         if self.reads {

@@ -447,7 +447,7 @@ impl Inode for TmpInode {
         if let Some(pipe) = slot.upgrade() {
             return Ok(pipe);
         }
-        let pipe = Pipe::new()?;
+        let pipe = Pipe::for_fifo()?;
         *slot = Arc::downgrade(&pipe);
         Ok(pipe)
     }
