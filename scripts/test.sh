@@ -92,6 +92,7 @@ case ${1:-all} in
         host
         step build scripts/build.sh release
         step runner scripts/runner-test.sh
+        step bad-input scripts/bad-input-test.sh
         for n in 1 2 4 8; do guest "$n"; done
         ;;
     *) sed -n '4,9p' "$0" >&2; exit 2 ;;

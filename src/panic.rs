@@ -46,9 +46,12 @@ pub fn stop_others() {
     }
 }
 
-/// Ends the boot with one clear line and the failure status: for what is wrong with the machine or its files, not with the kernel.
+/// Ends the boot with one clear line, whatever the log level, and the failure status: for what is wrong with the machine or
+/// its files, not with the kernel.
 pub fn give_up(reason: core::fmt::Arguments<'_>) -> ! {
-    log::error!("KERNEL PANIC: {reason}");
+    registers::mask_interrupts();
+    stop_others();
+    print(format_args!("KERNEL PANIC: {reason}"));
     psci::power_off()
 }
 
