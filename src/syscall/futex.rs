@@ -1,7 +1,11 @@
-//! futex(2).
+//! futex(2) and futex_waitv(2).
 #![forbid(unsafe_code)]
 
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::future::{Future, poll_fn};
 use core::pin::pin;
+use core::task::Poll;
 
 use libkernel::futex::{self, ANY, Key, WakeOp, Word};
 use libkernel::process::clock::from_timespec;
@@ -226,4 +230,82 @@ fn interrupted(cx: &Context, call: &Call, bits: u32, deadline: Option<u64>) -> E
     let Call { address, value, private, .. } = *call;
     cx.thread.signals().set_restart(RestartBlock::Futex { address, value, deadline, private, bits });
     Errno::ERESTART_RESTARTBLOCK
+}
+
+/// `struct futex_waitv`: value, address, flags and padding.
+type WaitEntry = [u64; 3];
+
+/// futex_waitv(2): what can fail without looking at the words.
+pub fn futex_waitv(_cx: &mut Context, entries: UserPtr<WaitEntry>, count: u32, flags: u32, _timeout: UserPtr<[i64; 2]>, _clock: i32) -> Outcome {
+    if flags != 0 || entries.is_null() || count == 0 || count > abi::FUTEX_WAITV_MAX {
+        return Outcome::Done(Err(Errno::EINVAL));
+    }
+    Outcome::Block
+}
+
+/// futex_waitv(2): waits for several words at once; gives the place of one that was woken.
+pub async fn futex_waitv_blocking(
+    cx: &mut Context,
+    entries: UserPtr<WaitEntry>,
+    count: u32,
+    _flags: u32,
+    timeout: UserPtr<[i64; 2]>,
+    clock: i32,
+) -> Result<usize> {
+    let space = cx.thread.space();
+    let deadline = match timeout.non_null() {
+        Some(timeout) => {
+            let time = from_timespec(space.read_value(timeout)?)?;
+            match clock as u32 {
+                abi::CLOCK_MONOTONIC => Some(time),
+                abi::CLOCK_REALTIME => Some(time.saturating_sub(machine::realtime_offset_ns())),
+                _ => return Err(Errno::EINVAL),
+            }
+        }
+        None => None,
+    };
+    let mut words = Vec::new();
+    words.try_reserve_exact(count as usize)?;
+    for index in 0..count as usize {
+        let [value, address, flags]: WaitEntry = space.read_value(entries.add(index))?;
+        if flags & !u64::from(abi::FUTEX2_PRIVATE) != u64::from(abi::FUTEX2_SIZE_U32) {
+            return Err(Errno::EINVAL);
+        }
+        check_address(address)?;
+        let key = Key::new(&space, address, flags & u64::from(abi::FUTEX2_PRIVATE) != 0)?;
+        words.push((key, address, value as u32));
+    }
+    for _ in 0..PATIENCE {
+        let mut waits = Vec::new();
+        waits.try_reserve_exact(words.len())?;
+        for &(key, address, value) in &words {
+            waits.push(Box::pin(futex::wait(key, ANY, move || futex::word_of(address, value))));
+        }
+        let first = poll_fn(|context| {
+            for (index, wait) in waits.iter_mut().enumerate() {
+                if let Poll::Ready(outcome) = wait.as_mut().poll(context) {
+                    return Poll::Ready(outcome.map(|()| index));
+                }
+            }
+            Poll::Pending
+        });
+        let outcome = with_timeout(deadline, interruptible(first)).await;
+        if let Ok(Ok(Ok(index))) = outcome {
+            return Ok(index);
+        }
+        if let Some(index) = waits.iter_mut().position(|wait| wait.as_mut().give_up()) {
+            return Ok(index);
+        }
+        match outcome {
+            Ok(Ok(Err(Errno::EFAULT))) => {
+                for (_, address, _) in &words {
+                    space.load_u32(UserPtr::new(*address))?;
+                }
+            }
+            Ok(Ok(result)) => return result,
+            Ok(Err(_)) => return Err(Errno::ERESTARTSYS),
+            Err(_) => return Err(Errno::ETIMEDOUT),
+        }
+    }
+    Err(Errno::EFAULT)
 }

@@ -30,9 +30,9 @@ mod schedule;
 mod signal;
 mod system;
 mod table;
-mod transfer;
 mod time;
 mod timer;
+mod transfer;
 mod wait;
 
 pub use argument::Argument;

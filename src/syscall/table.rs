@@ -267,6 +267,7 @@ system_calls! {
     436 => close_range(first: u32, last: u32, flags: u32) in descriptor;
     439 => faccessat2(directory: Fd, path: UserPtr<u8>, mode: u32, flags: u32) in path;
     441 => epoll_pwait2(epoll: Fd, events: UserPtr<linux::epoll_event>, count: i32, timeout: UserPtr<linux::__kernel_timespec>, mask: UserPtr<u64>, size: usize) in epoll, epoll_pwait2_blocking;
+    449 => futex_waitv(entries: UserPtr<[u64; 3]>, count: u32, flags: u32, timeout: UserPtr<[i64; 2]>, clock: i32) in futex, futex_waitv_blocking;
     452 => fchmodat2(directory: Fd, path: UserPtr<u8>, mode: u32, flags: u32) in path;
 }
 
