@@ -188,7 +188,9 @@ impl ControllingTerminal for Terminal {
         if let Some(foreground) = &foreground.1 {
             hang_up(foreground);
         }
-        self.end_generation();
+        if self.port().hangs_up_with_session() {
+            self.end_generation();
+        }
     }
 }
 

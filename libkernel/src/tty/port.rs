@@ -21,6 +21,12 @@ pub trait Port: Send + Sync {
     /// Tells that bytes which the terminal had no room for may be tried again.
     fn input_room(&self) {}
 
+    /// Whether the end of the session that has the terminal hangs up the line, so that its open files are dead. A
+    /// pseudo-terminal goes on: its master is still there.
+    fn hangs_up_with_session(&self) -> bool {
+        true
+    }
+
     /// Tells that the last open file of the terminal was closed.
     fn closed(&self) {}
 

@@ -77,6 +77,10 @@ impl Port for Wire {
         self.master_writable.wake_all();
     }
 
+    fn hangs_up_with_session(&self) -> bool {
+        false
+    }
+
     fn closed(&self) {
         self.master_readable.wake_all();
     }

@@ -123,3 +123,18 @@ fn the_masters_reads_end_when_the_terminal_side_is_closed() {
     assert_eq!(read(&master).unwrap(), b"bye");
     assert_eq!(read(&master), Err(Errno::EIO));
 }
+
+#[test]
+fn a_pseudo_terminal_outlives_its_session() {
+    use crate::process::ControllingTerminal;
+    use crate::process::job_control::new_session;
+    use crate::process::tests::{fork, init};
+    let (_master, terminal) = pair();
+    let leader = fork(&init());
+    new_session(leader.process()).unwrap();
+    terminal.acquire(leader.process(), false).unwrap();
+    let generation = terminal.generation();
+    terminal.session_ended(&leader.process().session());
+    assert_eq!(terminal.generation(), generation);
+    assert_eq!(terminal.foreground_of(init().process()), Err(Errno::ENOTTY));
+}
