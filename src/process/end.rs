@@ -1,16 +1,27 @@
 //! The end of a thread: what it promised to do, what it gives back, and who is told.
 #![forbid(unsafe_code)]
 
+use alloc::sync::Arc;
+
 use crate::panic;
 use crate::task::Context;
 use libkernel::process::Pid;
 use libkernel::process::exit::finish_thread;
 use libkernel::{futex, memory};
 
+/// References to the memory of a thread that shares it with nobody: its own, this core's, and the one that looks.
+const UNSHARED: usize = 3;
+
 /// Ends the calling thread; its loop returns afterwards and must not touch user memory any more.
 pub fn end_thread(cx: &mut Context) {
     let thread = cx.thread.clone();
-    futex::end_thread(&thread, &thread.space());
+    let space = thread.space();
+    if Arc::strong_count(&space) <= UNSHARED {
+        // As on Linux, nobody is told through memory that nobody else has.
+        thread.set_clear_child_tid(0);
+    }
+    futex::end_thread(&thread, &space);
+    drop(space);
     thread.give_up_resources();
     memory::deactivate();
     let process = thread.process();
