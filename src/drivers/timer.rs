@@ -61,7 +61,7 @@ pub fn init_clock() {
 /// Nanoseconds of a number of ticks.
 #[inline]
 pub fn to_nanoseconds(ticks: u64) -> u64 {
-    (u128::from(ticks) * u128::from(NANOSECONDS_PER_TICK.load(Ordering::Relaxed)) >> 32) as u64
+    ((u128::from(ticks) * u128::from(NANOSECONDS_PER_TICK.load(Ordering::Relaxed))) >> 32) as u64
 }
 
 /// Nanoseconds since [`init_clock`].
@@ -75,7 +75,7 @@ pub fn monotonic_ns() -> u64 {
 pub fn arm(deadline: Option<u64>) {
     match deadline {
         Some(deadline) => {
-            let scaled = u128::from(deadline) * u128::from(TICKS_PER_NANOSECOND.load(Ordering::Relaxed)) >> 32;
+            let scaled = (u128::from(deadline) * u128::from(TICKS_PER_NANOSECOND.load(Ordering::Relaxed))) >> 32;
             let ticks = u64::try_from(scaled).unwrap_or(u64::MAX).saturating_add(1);
             CNTV_CVAL_EL0.set(START.load(Ordering::Relaxed).saturating_add(ticks));
             CNTV_CTL_EL0.write(CNTV_CTL_EL0::ENABLE::SET);

@@ -4,7 +4,7 @@
 
 use alloc::boxed::Box;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicPtr, Ordering};
 
 use arm_pl011_uart::{DataBits, Interrupts, LineConfig, PL011Registers, Parity, StopBits, Uart, UniqueMmioPointer};
 use libkernel::sync::IrqSpinLock;
@@ -30,7 +30,6 @@ struct Console {
 static CONSOLE: IrqSpinLock<Option<Console>> = IrqSpinLock::new(None);
 static RECEIVER: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 static DRAINED: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
-static OVERRUNS: AtomicU64 = AtomicU64::new(0);
 
 /// Starts the console for polled output.
 ///
@@ -114,11 +113,6 @@ pub fn queued() -> usize {
     CONSOLE.lock().as_ref().map_or(0, |console| console.length)
 }
 
-/// Bytes that the hardware lost because they were not fetched in time.
-pub fn overruns() -> u64 {
-    OVERRUNS.load(Ordering::Relaxed)
-}
-
 impl Console {
     fn push(&mut self, byte: u8) {
         if let Some(slot) = self.ring.get_mut((self.head + self.length) % RING) {
@@ -185,9 +179,8 @@ fn serve_some(bytes: &mut [u8; 64]) -> bool {
                     count += 1;
                 }
                 Ok(None) => break,
-                Err(_) => {
-                    OVERRUNS.fetch_add(1, Ordering::Relaxed);
-                }
+                // A byte with a line error is lost, as on any serial line.
+                Err(_) => {}
             }
         }
         let before = console.length;

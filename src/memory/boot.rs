@@ -56,15 +56,6 @@ pub fn start_frames(platform: &Platform) -> Result<()> {
     Ok(())
 }
 
-/// Gives memory that was reserved at boot (the initramfs, once it is unpacked) to the frame allocator.
-///
-/// # Safety
-/// The region is RAM, and nobody uses it any more.
-pub unsafe fn release(region: Region) {
-    // SAFETY: the caller's contract.
-    unsafe { frames::release(PhysAddr(region.start), PhysAddr(region.end())) };
-}
-
 fn linear(physical: u64) -> *mut u8 {
     core::ptr::with_exposed_provenance_mut((physical + LINEAR_BASE) as usize)
 }

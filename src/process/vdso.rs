@@ -39,12 +39,10 @@ impl PageSource for Pages {
 /// # Errors
 /// `ENOMEM`.
 pub fn init() -> Result<()> {
-    let pages = [Page::zeroed()?, Page::zeroed()?];
-    if let [_, object] = &pages {
-        object.write(0, vdso::image());
-        machine::synchronise_instruction_cache(object.bytes(), PAGE_SIZE);
-    }
-    let _ = PAGES.set(Arc::new(Pages(pages)));
+    let [data, object] = [Page::zeroed()?, Page::zeroed()?];
+    object.write(0, vdso::image());
+    machine::synchronise_instruction_cache(object.bytes(), PAGE_SIZE);
+    let _ = PAGES.set(Arc::new(Pages([data, object])));
     update_clock();
     Ok(())
 }

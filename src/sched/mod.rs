@@ -180,10 +180,14 @@ pub fn has_work() -> bool {
     QUEUE.with(|queue| !queue.is_empty())
 }
 
-/// The current task gives the rest of its request up (`sched_yield(2)`); it has to return to the executor then.
+/// The current task gives the rest of its request up, if another waits (`sched_yield(2)`); the switch comes on the way to user mode.
 pub fn yield_current() {
-    QUEUE.with(|queue| queue.yield_current(machine::monotonic_ns()));
-    core_local::this().set_need_resched();
+    QUEUE.with(|queue| {
+        if queue.has_waiting() {
+            queue.yield_current(machine::monotonic_ns());
+            core_local::this().set_need_resched();
+        }
+    });
 }
 
 /// Makes a change of a task's requested parameters (nice, policy, slice, affinity) take effect where it is queued or runs. May

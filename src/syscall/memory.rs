@@ -49,7 +49,6 @@ pub fn mmap(cx: &mut Context, address: u64, length: u64, prot: u32, flags: u32, 
 }
 
 /// The part of mmap(2) that makes many pages present.
-#[expect(clippy::too_many_arguments, reason = "the arguments of the system call")]
 pub async fn mmap_blocking(
     cx: &mut Context,
     address: u64,
@@ -75,7 +74,6 @@ async fn populate(space: &Arc<AddressSpace>, start: u64, end: u64) {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the arguments of the system call")]
 fn request(cx: &Context, address: u64, length: u64, prot: u32, flags: u32, fd: Fd, offset: u64) -> Result<MapRequest> {
     if offset & PAGE_MASK != 0 {
         return Err(Errno::EINVAL);

@@ -1,7 +1,7 @@
 //! Calls about scheduling: sched_setattr(2) and its kin, affinity, nice values (sched(7)).
 #![forbid(unsafe_code)]
 
-use super::{Context, Outcome};
+use super::Context;
 use crate::online_cores;
 use alloc::sync::Arc;
 use libkernel::memory::UserPtr;
@@ -12,7 +12,7 @@ use libkernel::process::schedule::{
 };
 use libkernel::process::{Pid, Thread, Uid, table};
 use libkernel::sched::RunQueue;
-use libkernel::task::{AffinityMask, Parameters, Policy, Runnable, Task, yield_now};
+use libkernel::task::{AffinityMask, Parameters, Policy, Runnable, Task};
 use libkernel::{Errno, Result};
 
 /// Sizes of `struct sched_attr`: the first version, and the one with utilisation clamps.
@@ -49,19 +49,14 @@ fn task(thread: &Thread) -> Result<&Arc<Task>> {
 }
 
 /// sched_yield(2).
-pub fn sched_yield(_: &mut Context) -> Outcome {
-    if crate::sched::has_work() { Outcome::Block } else { Outcome::Done(Ok(0)) }
-}
-
-/// The waiting part of sched_yield(2).
-pub async fn sched_yield_blocking(_: &mut Context) -> Result<usize> {
-    yield_now().await;
+pub fn sched_yield(_: &mut Context) -> Result<usize> {
+    crate::sched::yield_current();
     Ok(0)
 }
 
 /// sched_getaffinity(2): returns the bytes written.
 pub fn sched_getaffinity(cx: &mut Context, tid: i32, length: u32, mask: UserPtr<u64>) -> Result<usize> {
-    if length < size_of::<u64>() as u32 || length % size_of::<u64>() as u32 != 0 {
+    if length < size_of::<u64>() as u32 || !length.is_multiple_of(size_of::<u64>() as u32) {
         return Err(Errno::EINVAL);
     }
     let thread = named(cx, tid)?;

@@ -62,14 +62,6 @@ macro_rules! system_calls {
                 _ => Err(libkernel::Errno::ENOSYS),
             }
         }
-
-        /// A call's name, for logs.
-        pub fn name(number: usize) -> Option<&'static str> {
-            match number {
-                $($number => Some(stringify!($name)),)*
-                _ => None,
-            }
-        }
     };
 }
 
@@ -175,7 +167,7 @@ system_calls! {
     121 => sched_getparam(tid: i32, parameter: UserPtr<i32>) in schedule;
     122 => sched_setaffinity(tid: i32, length: u32, mask: UserPtr<u8>) in schedule;
     123 => sched_getaffinity(tid: i32, length: u32, mask: UserPtr<u64>) in schedule;
-    124 => sched_yield() in schedule, sched_yield_blocking;
+    124 => sched_yield() in schedule;
     125 => sched_get_priority_max(policy: u32) in schedule;
     126 => sched_get_priority_min(policy: u32) in schedule;
     127 => sched_rr_get_interval(tid: i32, interval: UserPtr<TimeSpec>) in schedule;

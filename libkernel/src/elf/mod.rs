@@ -63,7 +63,8 @@ impl Program {
             kind: header.kind,
             entry: header.entry,
             segments: Vec::new(),
-            extent: u64::MAX..0,
+            // Empty and inside out, so that the first segment gives both ends.
+            extent: core::ops::Range { start: u64::MAX, end: 0 },
             headers_address: None,
             header_count: header.program_header_count,
             interpreter: None,

@@ -111,7 +111,7 @@ pub type Timestamp = i64;
 /// The time that a change made now is stamped with.
 #[must_use]
 pub fn now() -> Timestamp {
-    let nanoseconds = machine::monotonic_ns().wrapping_add(machine::realtime_offset_ns() as u64);
+    let nanoseconds = machine::monotonic_ns().wrapping_add(machine::realtime_offset_ns());
     i64::try_from(nanoseconds).unwrap_or(i64::MAX)
 }
 

@@ -1,6 +1,7 @@
 //! `/sys`, as far as the C library and lscpu(1) look at it: the processors.
 #![forbid(unsafe_code)]
 
+use alloc::string::String;
 use alloc::format;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -86,7 +87,7 @@ impl Listing for Processors {
     }
 
     fn list(&self, from: u64, emit: &mut dyn FnMut(&[u8], FileType, u64) -> bool) {
-        let files = PROCESSOR_FILES.iter().map(|name| (format!("{name}"), Regular));
+        let files = PROCESSOR_FILES.iter().map(|name| (String::from(*name), Regular));
         let cores = (0..online_cores()).map(|number| (format!("cpu{number}"), Directory));
         for (position, (name, kind)) in (1..).zip(files.chain(cores)).skip(usize::try_from(from).unwrap_or(usize::MAX))
         {
@@ -140,7 +141,7 @@ impl Listing for Topology {
             b"core_cpus" | b"thread_siblings" => format!("{:x}\n", 1u64 << number),
             b"core_siblings" => format!("{:x}\n", (1u64 << online_cores()) - 1),
             b"core_siblings_list" => format!("0-{}\n", online_cores() - 1),
-            b"physical_package_id" => format!("0\n"),
+            b"physical_package_id" => String::from("0\n"),
             _ => return None,
         };
         Some(Node::file(0o444, move |_: &Path, text: &mut Text| text.push(show.as_bytes())))

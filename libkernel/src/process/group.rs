@@ -79,7 +79,7 @@ impl ProcessGroup {
     /// Does `action` for each member, with interrupts masked and the list locked: it may signal, it may not join or
     /// leave a group, and may not drop the last reference to a process.
     pub fn for_each(&self, mut action: impl FnMut(&Arc<Process>)) {
-        self.members.lock().iter().for_each(|member| action(member));
+        self.members.lock().iter().for_each(&mut action);
     }
 
     /// A session and its first, empty group, both with number `id`, not in the table yet.
@@ -129,6 +129,6 @@ impl ProcessGroup {
 
     /// Does `test` hold for any member?
     pub(super) fn any(&self, mut test: impl FnMut(&Arc<Process>) -> bool) -> bool {
-        self.members.lock().iter().any(|member| test(member))
+        self.members.lock().iter().any(&mut test)
     }
 }

@@ -197,7 +197,7 @@ impl Process {
     /// Does `action` for each living thread, with interrupts masked and the list locked: it may signal and wake, it may
     /// not begin or end a thread, and may not drop the last reference to one.
     pub fn for_each_thread(&self, mut action: impl FnMut(&Arc<Thread>)) {
-        self.threads.lock().alive.iter().for_each(|thread| action(thread));
+        self.threads.lock().alive.iter().for_each(&mut action);
     }
 
     /// The first living thread for which `test` holds; under the same conditions as [`Process::for_each_thread`].

@@ -49,7 +49,6 @@ impl<T> TreeCell<T> {
     }
 
     /// The value, to change. One at a time: the token is borrowed for as long as the result lives.
-    #[expect(clippy::mut_from_ref, reason = "the exclusive borrow of the one token is what makes this exclusive")]
     pub fn get_mut<'a>(&'a self, _tree: &'a mut Tree) -> &'a mut T {
         // SAFETY: there is one token, and it is borrowed exclusively for as long as the result lives.
         unsafe { &mut *self.value.get() }

@@ -20,6 +20,7 @@ struct Borrow(core::cell::Cell<bool>);
 
 #[cfg(target_os = "none")]
 impl Borrow {
+    #[expect(clippy::declare_interior_mutable_const, reason = "each slot starts with a copy of its own")]
     const NONE: Self = Self(core::cell::Cell::new(false));
 
     #[inline]

@@ -135,11 +135,8 @@ impl LineDiscipline {
                     after_tab = true;
                     break;
                 }
-                Some(byte) if byte.is_ascii_control() => {
-                    if termios.local_has(abi::ECHOCTL) {
-                        cells += 2;
-                    }
-                }
+                Some(byte) if byte.is_ascii_control() && termios.local_has(abi::ECHOCTL) => cells += 2,
+                Some(byte) if byte.is_ascii_control() => {}
                 Some(byte) if !is_continuation(termios, byte) => cells += 1,
                 _ => {}
             }

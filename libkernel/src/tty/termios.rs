@@ -40,6 +40,7 @@ pub const TERMIOS2_SIZE: usize = 44;
 
 impl Termios {
     /// The settings of a terminal that was just opened for the first time.
+    #[expect(clippy::indexing_slicing, reason = "constant indices below the array's length")]
     pub const fn new() -> Self {
         let mut characters = [DISABLED; SPECIAL_CHARACTERS];
         characters[abi::VINTR as usize] = 0x03;

@@ -6,7 +6,7 @@
 
 use core::arch::asm;
 
-use aarch64_cpu::registers::{CPACR_EL1, ReadWriteable, Readable};
+use aarch64_cpu::registers::{CPACR_EL1, ReadWriteable};
 
 /// A thread's FP and SIMD state.
 #[derive(Clone)]
@@ -77,9 +77,4 @@ pub fn set_access(on: bool) {
         CPACR_EL1.modify(CPACR_EL1::FPEN::TrapEl0El1);
     }
     aarch64_cpu::asm::barrier::isb(aarch64_cpu::asm::barrier::SY);
-}
-
-/// Whether FP instructions execute.
-pub fn access() -> bool {
-    CPACR_EL1.matches_all(CPACR_EL1::FPEN::TrapNothing)
 }

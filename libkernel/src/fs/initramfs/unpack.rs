@@ -3,6 +3,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use super::cpio::{self, Entry, Input};
@@ -97,8 +98,7 @@ impl<'a> Unpacker<'a> {
         if size > 4096 {
             return Err(ArchiveError { offset, reason: "the target of a symbolic link is too long" });
         }
-        let mut target = Vec::new();
-        target.resize(size, 0);
+        let mut target = vec![0; size];
         cpio::read_all(input, &mut target)?;
         Ok(target)
     }

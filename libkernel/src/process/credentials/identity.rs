@@ -61,7 +61,7 @@ impl Credentials {
     pub fn set_resuid(&self, real: Option<Uid>, effective: Option<Uid>, saved: Option<Uid>) -> Result<Credentials> {
         let known = [self.uid.real, self.uid.effective, self.uid.saved];
         let allowed = |id: Option<Uid>| id.is_none_or(|id| known.contains(&id));
-        if !self.has(Capability::Setuid) && !(allowed(real) && allowed(effective) && allowed(saved)) {
+        if !self.has(Capability::Setuid) && ![real, effective, saved].into_iter().all(allowed) {
             return Err(Errno::EPERM);
         }
         let effective = effective.unwrap_or(self.uid.effective);
@@ -145,7 +145,7 @@ impl Credentials {
     pub fn set_resgid(&self, real: Option<Gid>, effective: Option<Gid>, saved: Option<Gid>) -> Result<Credentials> {
         let known = [self.gid.real, self.gid.effective, self.gid.saved];
         let allowed = |id: Option<Gid>| id.is_none_or(|id| known.contains(&id));
-        if !self.has(Capability::Setgid) && !(allowed(real) && allowed(effective) && allowed(saved)) {
+        if !self.has(Capability::Setgid) && ![real, effective, saved].into_iter().all(allowed) {
             return Err(Errno::EPERM);
         }
         let effective = effective.unwrap_or(self.gid.effective);
