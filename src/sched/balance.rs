@@ -129,6 +129,7 @@ pub(super) fn relieve() {
     match spared {
         Some(runnable) => {
             count(|statistics| &statistics.relieved, 1);
+            HINTS.expect(target);
             message::send(target, Message::Moved(runnable));
         }
         // It was taken out of the set of sleeping cores for nothing, and sleeps on.

@@ -55,6 +55,7 @@ fn place(runnable: Runnable, arrival: Arrival) {
             Arrival::Moved => Message::Moved(runnable),
             Arrival::Born | Arrival::Woken => Message::Placed(runnable),
         };
+        HINTS.expect(target);
         message::send(target, message);
     }
 }

@@ -45,6 +45,15 @@ impl<const N: usize> Hints<N> {
         }
     }
 
+    /// A task is on its way to `core`; by the sender, so that the next placement does not take the core for shorter than it is. The
+    /// owner's next word corrects it.
+    #[inline]
+    pub fn expect(&self, core: usize) {
+        if let Some(Slot(slot)) = self.runnable.get(core) {
+            slot.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// How many tasks are runnable on `core`.
     #[inline]
     pub fn runnable(&self, core: usize) -> usize {

@@ -179,6 +179,7 @@ impl Machine {
             self.enqueue(here, task, arrival);
         } else {
             self.places[task.index] = Place::Message;
+            self.hints.expect(target);
             self.send(target, Message::Come(task, arrival));
         }
     }
