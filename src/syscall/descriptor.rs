@@ -4,7 +4,7 @@
 use alloc::sync::Arc;
 
 use libkernel::fs::inode::downcast;
-use libkernel::fs::locks::{LockKind, Owner, Record};
+use libkernel::fs::locks::{LockKind, Owner, Record, stop_waiting};
 use libkernel::fs::pipe::{MAX_CAPACITY, PipeEnd};
 use libkernel::fs::tmpfs::TmpInode;
 use libkernel::fs::{Fd, FileType, OpenFile, OpenFlags, anonymous};
@@ -80,15 +80,16 @@ pub fn fcntl(cx: &mut Context, fd: Fd, command: u32, argument: usize) -> Outcome
 pub async fn fcntl_blocking(cx: &mut Context, fd: Fd, command: u32, argument: usize) -> Result<usize> {
     let file = file(cx, fd)?;
     let released = file.inode().attributes().locks().queue();
-    interruptible(poll::wait_for(|table| {
+    let result = interruptible(poll::wait_for(|table| {
         table.register(&released);
         match lock(cx, fd, command, argument) {
             Err(Errno::EAGAIN) => None,
             result => Some(result),
         }
     }))
-    .await
-    .unwrap_or(Err(Errno::ERESTARTSYS))
+    .await;
+    stop_waiting(cx.thread.files().lock_owner());
+    result.unwrap_or(Err(Errno::ERESTARTSYS))
 }
 
 fn control(cx: &Context, fd: Fd, command: u32, argument: usize) -> Result<usize> {
@@ -201,7 +202,11 @@ fn lock(cx: &Context, fd: Fd, command: u32, argument: usize) -> Result<usize> {
     let wanted = Record { first, last, kind, owner, process };
     let locks = file.inode().attributes().locks();
     if !asks {
-        locks.set(wanted)?;
+        if command == linux::F_SETLKW {
+            locks.set_waiting(wanted)?
+        } else {
+            locks.set(wanted)?
+        }
         return Ok(0);
     }
     match locks.conflict(&wanted) {

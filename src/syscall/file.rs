@@ -81,6 +81,9 @@ impl Request {
     fn step(&self, cx: &Context, file: &OpenFile, slice: &mut UserSlice, done: &mut usize) -> Step {
         let regular = file.object().is_none();
         let total = *done + self.left(slice);
+        if self.position.is_some_and(|position| position.saturating_add(total as u64) > i64::MAX as u64) {
+            return Step::Done(Err(Errno::EINVAL));
+        }
         loop {
             match self.attempt(cx, file, slice, *done) {
                 Ok(count) => {
@@ -184,7 +187,10 @@ fn partial(done: usize, error: Errno) -> Result<usize> {
 fn signal_for(cx: &Context, error: Errno, done: usize) {
     match error {
         Errno::EPIPE => cx.thread.signals().send_kernel(Signal::PIPE),
-        Errno::EFBIG if done == 0 => cx.thread.signals().send_kernel(Signal::XFSZ),
+        // Beyond what any file can have, there is only the error.
+        Errno::EFBIG if done == 0 && file_size_limit(cx) < i64::MAX as u64 => {
+            cx.thread.signals().send_kernel(Signal::XFSZ)
+        }
         _ => {}
     }
 }

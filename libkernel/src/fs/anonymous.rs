@@ -200,7 +200,7 @@ mod tests {
         inode.add_seals(F_SEAL_WRITE).unwrap();
         assert_eq!(file.write_at(0, u64::MAX, &mut SliceSource::new(b"x")), Err(Errno::EPERM));
         let name = file.path().display(&World::new().context.root()).unwrap();
-        assert!(name.ends_with(b"/memfd:test (deleted)"), "{}", name.escape_ascii());
+        assert_eq!(name, b"/memfd:test (deleted)");
         let plain = open_memory(b"", false, &Credentials::root()).unwrap();
         assert_eq!(downcast::<TmpInode>(plain.inode()).unwrap().add_seals(F_SEAL_GROW), Err(Errno::EPERM));
     }

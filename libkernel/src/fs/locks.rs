@@ -1,10 +1,11 @@
 //! Advisory locks on files: byte ranges (fcntl(2), by process or by open file description) and whole files (flock(2)).
 //!
 //! Setting a lock never waits: a conflict is `EAGAIN`, and the caller may wait on [`FileLocks::queue`], which is woken
-//! whenever a lock goes. Deadlocks among waiters are not detected; such waiters can be interrupted.
+//! whenever a lock goes. Who would wait in a circle of processes is told (`EDEADLK`).
 #![forbid(unsafe_code)]
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -13,6 +14,9 @@ use crate::{Errno, Result};
 
 /// The most ranges locked on one file.
 const MAX_RECORDS: usize = 16 * 1024;
+
+/// Which process waits for a lock of which other: there is never a circle.
+static WAITING: SpinLock<BTreeMap<u64, u64>> = SpinLock::new(BTreeMap::new());
 
 /// Whose lock it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +113,31 @@ impl FileLocks {
         Ok(())
     }
 
+    /// As [`set`](Self::set), for somebody who is going to wait: notes for whom, until the lock is set or
+    /// [`stop_waiting`] is called.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set); `EDEADLK` where who holds the range waits, directly or through others, for `wanted.owner`.
+    pub fn set_waiting(&self, wanted: Record) -> Result<()> {
+        let result = self.set(wanted);
+        let Owner::Process(waiter) = wanted.owner else { return result };
+        let mut waiting = WAITING.lock();
+        waiting.remove(&waiter);
+        if result != Err(Errno::EAGAIN) {
+            return result;
+        }
+        let Some(Owner::Process(holder)) = self.conflict(&wanted).map(|held| held.owner) else { return result };
+        let mut next = Some(holder);
+        while let Some(at) = next {
+            if at == waiter {
+                return Err(Errno::EDEADLK);
+            }
+            next = waiting.get(&at).copied();
+        }
+        waiting.insert(waiter, holder);
+        result
+    }
+
     /// Unlocks what `owner` has locked in a range.
     ///
     /// # Errors
@@ -170,6 +199,13 @@ impl FileLocks {
         let released = state.released.clone();
         drop(guard);
         released.wake_all();
+    }
+}
+
+/// `owner` does not wait any more.
+pub fn stop_waiting(owner: Owner) {
+    if let Owner::Process(waiter) = owner {
+        WAITING.lock().remove(&waiter);
     }
 }
 
@@ -269,6 +305,33 @@ mod tests {
         assert_eq!(held(&locks), [(0, 9), (10, 19), (20, 99)]);
         locks.release(Owner::Process(1));
         assert_eq!(held(&locks), []);
+    }
+
+    #[test]
+    fn nobody_waits_in_a_circle() {
+        let (first, second) = (FileLocks::new(), FileLocks::new());
+        first.set(record(901, 0, 0, Exclusive)).unwrap();
+        second.set(record(902, 0, 0, Exclusive)).unwrap();
+        assert_eq!(first.set_waiting(record(902, 0, 0, Exclusive)), Err(Errno::EAGAIN));
+        assert_eq!(second.set_waiting(record(901, 0, 0, Shared)), Err(Errno::EDEADLK));
+        stop_waiting(Owner::Process(902));
+        assert_eq!(second.set_waiting(record(901, 0, 0, Shared)), Err(Errno::EAGAIN));
+        second.release(Owner::Process(902));
+        assert_eq!(second.set_waiting(record(901, 0, 0, Shared)), Ok(()));
+    }
+
+    #[test]
+    fn a_refused_whole_file_lock_wakes_nobody() {
+        use crate::sync::{Listener, WaitMode};
+        let locks = FileLocks::new();
+        locks.lock_whole(Owner::File(1), Exclusive).unwrap();
+        let queue = locks.queue();
+        let mut waiter = Box::pin(Listener::new(queue.clone()).with_mode(WaitMode::Shared));
+        waiter.as_mut().register(core::task::Waker::noop());
+        assert_eq!(locks.lock_whole(Owner::File(2), Exclusive), Err(Errno::EAGAIN));
+        assert!(!waiter.is_woken());
+        locks.unlock_whole(Owner::File(1));
+        assert!(waiter.is_woken());
     }
 
     #[test]

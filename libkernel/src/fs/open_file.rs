@@ -365,8 +365,11 @@ impl OpenFile {
     /// Sets the length of a file that is open for writing.
     ///
     /// # Errors
-    /// `EINVAL` (also when it is not open for writing, as ftruncate(2) has it), `EFBIG`.
+    /// `EINVAL` (also when it is not open for writing, as ftruncate(2) has it), `EFBIG`, `EBADF` for an `O_PATH` descriptor.
     pub fn truncate(&self, size: u64) -> Result<()> {
+        if self.flags().contains(OpenFlags::PATH) {
+            return Err(Errno::EBADF);
+        }
         if self.object.is_some() || !self.flags().writable() {
             return Err(Errno::EINVAL);
         }
