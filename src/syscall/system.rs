@@ -3,6 +3,7 @@
 
 use super::Context;
 use crate::arch::psci;
+use libkernel::memory::address::is_user_range;
 use libkernel::memory::{PAGE_SIZE, UserPtr, frames};
 use libkernel::process::capability::Capability;
 use libkernel::process::clock::SECOND;
@@ -85,6 +86,10 @@ pub fn getrandom(cx: &mut Context, buffer: UserPtr<u8>, length: usize, flags: u3
     let both = RANDOM_RANDOM | RANDOM_INSECURE;
     if flags & !(RANDOM_NON_BLOCK | both) != 0 || flags & both == both {
         return Err(Errno::EINVAL);
+    }
+    // All of it must be user memory, though no call fills that much.
+    if !is_user_range(buffer.addr(), length.min(isize::MAX as usize)) {
+        return Err(Errno::EFAULT);
     }
     let length = length.min(RANDOM_MAX);
     let mut done = 0;

@@ -110,6 +110,9 @@ impl AddressSpace {
         let counted = vma.clone();
         state.vmas.insert(vma)?;
         state.counts.add(&counted);
+        if end == state.free_top {
+            state.free_top = start;
+        }
         drop(state);
         if request.populate || locked {
             self.populate(start, end);
@@ -199,7 +202,7 @@ impl State {
         }
         let top = self.layout.map_top;
         self.vmas
-            .find_hole_below(length, LOWEST_ADDRESS, top)
+            .find_hole_below(length, LOWEST_ADDRESS, top.min(self.free_top))
             .or_else(|| self.vmas.find_hole_above(length, top, USER_LIMIT))
             .ok_or(Errno::ENOMEM)
     }
@@ -235,6 +238,7 @@ impl State {
         self.split(start, end)?;
         let counts = &mut self.counts;
         self.vmas.remove_range(start, end, |vma| counts.remove(&vma));
+        self.free_top = self.free_top.max(end.min(self.layout.map_top));
         self.clear(start, end, gather);
         Ok(())
     }

@@ -72,6 +72,8 @@ struct State {
     vmas: VmaMap,
     table: PageTable,
     layout: Layout,
+    /// No page is free between this address and `layout.map_top`: searches for room start here.
+    free_top: u64,
     limits: MemoryLimits,
     brk_start: u64,
     brk: u64,
@@ -141,10 +143,12 @@ impl AddressSpace {
         if frames::scarce() {
             return Err(Errno::ENOMEM);
         }
+        let layout = Layout::new(seed, limits.stack);
         Ok(Self::with(State {
             vmas: VmaMap::new(),
             table: PageTable::new()?,
-            layout: Layout::new(seed, limits.stack),
+            layout,
+            free_top: layout.map_top,
             limits,
             brk_start: 0,
             brk: 0,
@@ -179,6 +183,8 @@ impl AddressSpace {
             vmas,
             table,
             layout: parent.layout,
+            // What is not inherited leaves holes.
+            free_top: parent.layout.map_top,
             limits: parent.limits,
             brk_start: parent.brk_start,
             brk: parent.brk,

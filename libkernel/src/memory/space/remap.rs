@@ -162,6 +162,7 @@ impl State {
             self.vmas.split_at(to)?;
             self.vmas.split_at(to + new_length)?;
             self.vmas.remove_range(to, to + new_length, |vma| counts.remove(&vma));
+            self.free_top = self.layout.map_top;
             return Err(error);
         }
         if !leave {

@@ -379,6 +379,13 @@ fn mappings_go_downwards_and_holes_are_used_again() {
     space.unmap(b, 2 * PAGE).unwrap();
     assert_eq!(map(2), b);
     assert_eq!(space.usage().size, 6);
+    space.unmap(b + PAGE, PAGE).unwrap();
+    let below = map(2);
+    assert_eq!(below + 2 * PAGE, c, "the hole is too small");
+    assert_eq!((map(1), map(1)), (b + PAGE, below - PAGE));
+    let child = space.fork().unwrap();
+    child.unmap(a, PAGE).unwrap();
+    assert_eq!(child.map(MapRequest::anonymous(PAGE, RW)).unwrap().0, a);
 }
 
 #[test]
