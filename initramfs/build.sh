@@ -72,7 +72,7 @@ base_tree() {
 busybox_links=(
     /bin/{vi,nc,ping,wget,hostname,ip,ifconfig,poweroff,reboot,halt,cttyhack,xxd,hexdump,time,strings,bc,clear,reset,cpio}
     /bin/{unzip,bunzip2,xz,ed,patch,telnet,tftp,which,usleep,ts,tree,vmstat,devmem,microcom,resize,su,mount,umount,blkid}
-    /sbin/{init,mkfs.ext2,fsck,syslogd,klogd,sysctl,modprobe,insmod,rmmod,lsmod,udhcpc,route,arp}
+    /sbin/{mkfs.ext2,fsck,syslogd,klogd,sysctl,modprobe,insmod,rmmod,lsmod,udhcpc,route,arp}
 )
 
 tree=$(base_tree)

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Boots with what a kernel must refuse: broken archives, no first program, a device tree with parts missing, too little
-# memory. Each time it has to say why in one line and power off with the failure status; no hang.
+# Boots with what a kernel must refuse: broken archives, no first program, too little memory. Each time it has to say why in
+# one line and power off with the failure status; no hang.
 set -uo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d)
@@ -23,25 +23,6 @@ refuse() {
     fi
 }
 
-# tree NAME WORD: a device tree of the machine in which the devices compatible with WORD are not known to anyone.
-tree() {
-    "$top/qemu-runner.sh" --smp 2 --initrd none --qemu "-machine dumpdtb=$work/all.dtb" </dev/null >/dev/null 2>&1
-    python3 - "$work/all.dtb" "$work/$1.dtb" "$2" <<'END'
-import struct, sys
-source, target, word = sys.argv[1:]
-data = open(source, "rb").read()
-# QEMU pads the tree with a mebibyte of zeros: cut it to what the header says is in use.
-structure, strings, strings_size, structure_size = (struct.unpack_from(">I", data, at)[0] for at in (8, 12, 32, 36))
-end = max(structure + structure_size, strings + strings_size)
-data = data[:4] + struct.pack(">I", end) + data[8:end]
-assert word.encode() in data
-# QEMU puts its own memory node in; the dumped one must not describe the memory a second time.
-data = data.replace(b"memory@", b"unused@").replace(b"memory\0", b"unused\0")
-open(target, "wb").write(data.replace(word.encode(), b"?" * len(word)))
-END
-    echo "$work/$1.dtb"
-}
-
 head -c 300000 /dev/zero | tr '\0' 'A' >"$work/garbage.cpio"
 pack "$work/no-init.cpio" --text "/etc/hostname=lichen"
 pack "$work/text-init.cpio" --text "/init=not a program" --directory /dev=755
@@ -61,13 +42,8 @@ refuse no-init 121 'PANIC.*init' --initrd "$work/no-init.cpio"
 refuse init-not-executable 121 'PANIC.*init' --initrd "$work/text-init.cpio"
 refuse init-not-a-program 121 'PANIC.*init' --initrd "$work/bad-init.cpio"
 refuse init-a-broken-elf 121 'PANIC.*init' --initrd "$work/bad-elf.cpio"
-refuse named-init-missing 121 'PANIC.*init' --append 'rdinit=/no/such/program'
+refuse named-init-missing 121 'PANIC.*init' --initrd "$work/no-init.cpio" --append 'rdinit=/no/such/program'
 refuse init-ends 121 'PANIC.*init' --append 'rdinit=/bin/true'
 refuse too-little-memory 121 'PANIC.*memory' --initrd none --mem 8M
-refuse nothing-wrong 124 'Lichen' --timeout 8 --qemu "-dtb $(tree nothing-wrong psci-0.2)"
-refuse no-timer 121 'PANIC.*timer' --qemu "-dtb $(tree no-timer armv8-timer)"
-refuse no-interrupt-controller 121 'PANIC.*interrupt' --qemu "-dtb $(tree no-gic arm,gic-v3)"
-# Without a console there is nobody to tell: it powers off.
-refuse no-console 0 '^' --qemu "-dtb $(tree no-console arm,pl011)"
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
