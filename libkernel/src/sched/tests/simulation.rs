@@ -324,7 +324,12 @@ impl Machine {
     }
 
     fn run_until(&mut self, end: u64) {
-        let mut check = 0;
+        self.run(end, 64);
+    }
+
+    /// Goes on until `end`, checking the invariants every so many events.
+    fn run(&mut self, end: u64, interval: u64) {
+        let mut check = 0u64;
         while let Some(Reverse((time, _))) = self.events.peek().copied().filter(|Reverse((time, _))| *time <= end) {
             let Some(Reverse((_, key))) = self.events.pop() else { break };
             self.now = time;
@@ -341,7 +346,7 @@ impl Machine {
                 }
             }
             check += 1;
-            if check % 64 == 0 {
+            if check % interval == 0 {
                 self.check();
             }
         }
@@ -439,7 +444,7 @@ fn scaling_report() {
     for (cores, tasks) in [(1, 100), (4, 400), (16, 1_600), (64, 6_400), (256, 25_600), (256, 100_000)] {
         let mut machine = mixture(1, cores, tasks);
         let start = std::time::Instant::now();
-        machine.run_until(100 * MS);
+        machine.run(100 * MS, 1_000_000);
         let lengths = || machine.cores.iter().map(|core| core.queue.len());
         std::println!(
             "| {cores} | {tasks} | {} | {} | {:.3} | {} to {} |",
