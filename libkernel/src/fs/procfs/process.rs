@@ -15,7 +15,7 @@ use crate::fs::virtual_fs::{Listing, Node, Source, Text};
 use crate::memory::AddressSpace;
 use crate::process::id::Pid;
 use crate::process::name::Name;
-use crate::process::{Process, Thread};
+use crate::process::{Process, Thread, table};
 use crate::{Errno, Result};
 
 /// What a directory is about: a process, or one of its threads.
@@ -80,6 +80,12 @@ impl Subject {
         thread.or_else(|| self.process.find_thread(|_| true)).ok_or(Errno::ESRCH)
     }
 
+    /// Fails when the process is gone: ended, and waited for.
+    fn check_there(&self) -> Result<()> {
+        let there = table::process(self.process.pid()).is_some_and(|process| Arc::ptr_eq(&process, &self.process));
+        if there { Ok(()) } else { Err(Errno::ESRCH) }
+    }
+
     /// The number by which it is called.
     #[must_use]
     pub fn id(&self) -> Pid {
@@ -112,7 +118,10 @@ impl Subject {
         match entry {
             Entry::Text(mode, show) => {
                 let (subject, show) = (self.clone(), *show);
-                Node::file(*mode, move |_: &Path, text: &mut Text| show(&subject, text))
+                Node::file(*mode, move |_: &Path, text: &mut Text| {
+                    subject.check_there()?;
+                    show(&subject, text)
+                })
             }
             Entry::Other(_, make) => make(self),
         }
