@@ -4,11 +4,11 @@
 //! first of a short list that can be run.
 #![forbid(unsafe_code)]
 
+use super::vdso;
 use crate::arch::context::UserContext;
 use crate::arch::fp::FpState;
-use crate::task::spawn_user;
-use super::vdso;
 use crate::panic;
+use crate::task::spawn_user;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use libkernel::command_line::CommandLine;

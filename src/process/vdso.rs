@@ -2,7 +2,9 @@
 
 use alloc::sync::Arc;
 
-use libkernel::memory::{AddressSpace, Backing, MapRequest, PAGE_SIZE, Page, PageSource, Placement, Protection, VmaFlags};
+use libkernel::memory::{
+    AddressSpace, Backing, MapRequest, PAGE_SIZE, Page, PageSource, Placement, Protection, VmaFlags,
+};
 use libkernel::sync::{SetOnce, SpinLock};
 use libkernel::{Errno, Result, machine};
 

@@ -8,8 +8,8 @@ use core::pin::pin;
 use core::task::Poll;
 
 use libkernel::futex::{self, ANY, Key, WakeOp, Word};
-use libkernel::process::clock::from_timespec;
 use libkernel::memory::{AddressSpace, USER_LIMIT, UserPtr};
+use libkernel::process::clock::from_timespec;
 use libkernel::signal::RestartBlock;
 use libkernel::task::interruptible;
 use libkernel::time::with_timeout;
@@ -192,7 +192,14 @@ pub async fn futex_blocking(
 }
 
 /// Goes on with a wait that was interrupted: restart_syscall(2).
-pub(super) async fn resume(cx: &mut Context, address: u64, value: u32, deadline: u64, private: bool, bits: u32) -> Result<usize> {
+pub(super) async fn resume(
+    cx: &mut Context,
+    address: u64,
+    value: u32,
+    deadline: u64,
+    private: bool,
+    bits: u32,
+) -> Result<usize> {
     let call = Call {
         address,
         private,
@@ -236,7 +243,14 @@ fn interrupted(cx: &Context, call: &Call, bits: u32, deadline: Option<u64>) -> E
 type WaitEntry = [u64; 3];
 
 /// futex_waitv(2): what can fail without looking at the words.
-pub fn futex_waitv(_cx: &mut Context, entries: UserPtr<WaitEntry>, count: u32, flags: u32, _timeout: UserPtr<[i64; 2]>, _clock: i32) -> Outcome {
+pub fn futex_waitv(
+    _cx: &mut Context,
+    entries: UserPtr<WaitEntry>,
+    count: u32,
+    flags: u32,
+    _timeout: UserPtr<[i64; 2]>,
+    _clock: i32,
+) -> Outcome {
     if flags != 0 || entries.is_null() || count == 0 || count > abi::FUTEX_WAITV_MAX {
         return Outcome::Done(Err(Errno::EINVAL));
     }

@@ -48,7 +48,10 @@ pub fn prctl(cx: &mut Context, operation: u32, a: u64, b: u64, c: u64, d: u64) -
         }
         abi::PR_SET_NO_NEW_PRIVS if a == 1 => {
             unused(&[b, c, d])?;
-            credentials::change(&cx.thread, Credentials { no_new_privileges: true, ..(*cx.thread.credentials()).clone() });
+            credentials::change(
+                &cx.thread,
+                Credentials { no_new_privileges: true, ..(*cx.thread.credentials()).clone() },
+            );
             Ok(0)
         }
         abi::PR_GET_NO_NEW_PRIVS => {
@@ -83,9 +86,7 @@ pub fn prctl(cx: &mut Context, operation: u32, a: u64, b: u64, c: u64, d: u64) -
 
 fn capability_operation(cx: &Context, operation: u32, a: u64, b: u64, c: u64, d: u64) -> Result<usize> {
     let old = cx.thread.credentials();
-    let capability = |number: u64| {
-        u32::try_from(number).ok().and_then(Capability::from_number).ok_or(Errno::EINVAL)
-    };
+    let capability = |number: u64| u32::try_from(number).ok().and_then(Capability::from_number).ok_or(Errno::EINVAL);
     let new = match operation {
         abi::PR_GET_KEEPCAPS => return Ok(usize::from(old.securebits.contains(SecureBits::KEEP_CAPS))),
         abi::PR_SET_KEEPCAPS if a <= 1 => old.set_keep_caps(a == 1)?,

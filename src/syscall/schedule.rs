@@ -204,7 +204,11 @@ pub fn sched_setattr(cx: &mut Context, tid: i32, attributes: UserPtr<u64>, flags
             return old.with_policy(policy | reset, u32::from(old.priority));
         }
         let nice = nice.clamp(-20, 19) as i8;
-        Ok(Attributes { nice, slice: Some(runtime).filter(|slice| *slice != 0), ..old.with_policy(policy | reset, priority)? })
+        Ok(Attributes {
+            nice,
+            slice: Some(runtime).filter(|slice| *slice != 0),
+            ..old.with_policy(policy | reset, priority)?
+        })
     })
 }
 
@@ -249,7 +253,8 @@ fn for_each_named(cx: &Context, which: i32, who: i32, mut action: impl FnMut(&Ar
     };
     match which {
         PRIORITY_PROCESS => {
-            if let Some(thread) = if who == 0 { Some(cx.thread.clone()) } else { Pid::new(who).and_then(table::thread) } {
+            if let Some(thread) = if who == 0 { Some(cx.thread.clone()) } else { Pid::new(who).and_then(table::thread) }
+            {
                 visit(&thread);
             }
         }

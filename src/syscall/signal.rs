@@ -3,8 +3,8 @@
 
 use alloc::sync::Arc;
 
-use libkernel::process::clock::from_timespec;
 use libkernel::memory::UserPtr;
+use libkernel::process::clock::from_timespec;
 use libkernel::process::limits::Resource;
 use libkernel::process::{Pid, Process, Thread, table};
 use libkernel::signal::action::ACTION_SIZE;
@@ -46,8 +46,7 @@ fn check_permission(cx: &Context, target: &Process, signal: Option<Signal>) -> R
     let Some(receiver) = target.find_thread(|_| true) else { return Ok(()) };
     let own = cx.thread.credentials();
     let allowed = receiver.with_credentials(|other| own.may_signal(other));
-    let same_session =
-        signal == Some(Signal::CONT) && target.session_id() == cx.thread.process().session_id();
+    let same_session = signal == Some(Signal::CONT) && target.session_id() == cx.thread.process().session_id();
     if allowed || same_session { Ok(()) } else { Err(Errno::EPERM) }
 }
 
@@ -122,7 +121,12 @@ fn thread_in(process: Option<i32>, tid: i32) -> Result<Arc<Thread>> {
     }
 }
 
-fn send_to_thread(cx: &Context, thread: &Thread, number: i32, info: impl FnOnce(Signal) -> SignalInfo) -> Result<usize> {
+fn send_to_thread(
+    cx: &Context,
+    thread: &Thread,
+    number: i32,
+    info: impl FnOnce(Signal) -> SignalInfo,
+) -> Result<usize> {
     let signal = signal_or_probe(number)?;
     check_permission(cx, thread.process(), signal)?;
     if let Some(signal) = signal {
@@ -246,7 +250,12 @@ pub async fn rt_sigsuspend_blocking(_cx: &mut Context, _mask: UserPtr<u64>, _siz
 }
 
 /// What rt_sigtimedwait(2) asks for: the signals, and how long to wait for them in nanoseconds if not for ever.
-fn read_wait(cx: &Context, set: UserPtr<u64>, timeout: UserPtr<[i64; 2]>, size: usize) -> Result<(SignalSet, Option<u64>)> {
+fn read_wait(
+    cx: &Context,
+    set: UserPtr<u64>,
+    timeout: UserPtr<[i64; 2]>,
+    size: usize,
+) -> Result<(SignalSet, Option<u64>)> {
     let set = read_set(cx, set, size)?;
     let timeout = match timeout.non_null() {
         Some(timeout) => Some(from_timespec(cx.thread.space().read_value(timeout)?)?),

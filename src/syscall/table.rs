@@ -4,12 +4,12 @@
 #![forbid(unsafe_code)]
 
 use super::time::TimeSpec;
-use linux_raw_sys::general::{rlimit64, rusage};
-use libkernel::process::host::Field;
 use libkernel::Result;
 use libkernel::fs::Fd;
 use libkernel::memory::UserPtr;
+use libkernel::process::host::Field;
 use linux_raw_sys::general as linux;
+use linux_raw_sys::general::{rlimit64, rusage};
 
 use super::{Argument, Context, Outcome};
 

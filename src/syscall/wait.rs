@@ -68,7 +68,12 @@ async fn next_report(process: &Arc<Process>, request: &Request) -> Result<Report
     interruptible(changed).await.unwrap_or(Err(Errno::ERESTARTSYS))
 }
 
-fn finish_wait4(cx: &Context, report: Option<Report>, status: UserPtr<i32>, usage: UserPtr<abi::rusage>) -> Result<usize> {
+fn finish_wait4(
+    cx: &Context,
+    report: Option<Report>,
+    status: UserPtr<i32>,
+    usage: UserPtr<abi::rusage>,
+) -> Result<usize> {
     let Some(report) = report else { return Ok(0) };
     if !status.is_null() {
         cx.space().write_value(status, report.change.to_wait_status())?;
@@ -80,13 +85,7 @@ fn finish_wait4(cx: &Context, report: Option<Report>, status: UserPtr<i32>, usag
 }
 
 /// wait4(2).
-pub fn wait4(
-    cx: &mut Context,
-    pid: i32,
-    status: UserPtr<i32>,
-    options: u32,
-    usage: UserPtr<abi::rusage>,
-) -> Outcome {
+pub fn wait4(cx: &mut Context, pid: i32, status: UserPtr<i32>, options: u32, usage: UserPtr<abi::rusage>) -> Outcome {
     let report = wait4_request(cx, pid, options).and_then(|request| try_wait(cx.thread.process(), &request));
     match report {
         Ok(None) if options & NO_HANG == 0 => Outcome::Block,
@@ -133,7 +132,12 @@ fn waitid_request(cx: &Context, kind: u32, id: i32, options: u32) -> Result<Requ
     })
 }
 
-fn finish_waitid(cx: &Context, report: Option<Report>, info: UserPtr<u8>, usage: UserPtr<abi::rusage>) -> Result<usize> {
+fn finish_waitid(
+    cx: &Context,
+    report: Option<Report>,
+    info: UserPtr<u8>,
+    usage: UserPtr<abi::rusage>,
+) -> Result<usize> {
     if let Some(report) = &report
         && !usage.is_null()
     {

@@ -10,8 +10,8 @@ use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering::Relaxed};
 use linux_raw_sys::general as linux;
 
 use super::locks::FileLocks;
-use crate::{Errno, Result};
 use crate::machine;
+use crate::{Errno, Result};
 
 /// The bits of a mode that `chmod` may change: permissions, set-id and sticky (inode(7)).
 pub const MODE_BITS: u32 = 0o7777;
@@ -414,7 +414,7 @@ mod tests {
 
     #[test]
     fn device_numbers_survive_encoding() {
-        for device in [DeviceId::new(5, 1), DeviceId::new(136, 1000), DeviceId::new(0xfff_ff, 0xfff_ff)] {
+        for device in [DeviceId::new(5, 1), DeviceId::new(136, 1000), DeviceId::new(0xfffff, 0xfffff)] {
             assert_eq!(DeviceId::decode(device.encode()), device);
         }
         assert_eq!(DeviceId::new(5, 1).encode(), 0x501);

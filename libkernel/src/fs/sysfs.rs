@@ -1,8 +1,8 @@
 //! `/sys`, as far as the C library and lscpu(1) look at it: the processors.
 #![forbid(unsafe_code)]
 
-use alloc::string::String;
 use alloc::format;
+use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 

@@ -16,7 +16,8 @@ const BITS: u32 = 8;
 /// How many wakers are taken out under one holding of a lock.
 const BATCH: usize = 16;
 
-static BUCKETS: [SpinLock<Bucket>; 1 << BITS] = [const { SpinLock::new(Bucket { first: None, last: None }) }; 1 << BITS];
+static BUCKETS: [SpinLock<Bucket>; 1 << BITS] =
+    [const { SpinLock::new(Bucket { first: None, last: None }) }; 1 << BITS];
 
 /// Waiters in order of arrival.
 ///

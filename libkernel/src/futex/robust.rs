@@ -4,9 +4,9 @@
 use linux_raw_sys::general as abi;
 
 use super::{ANY, Key, wake};
+use crate::Result;
 use crate::memory::{AddressSpace, UserPtr};
 use crate::process::Thread;
-use crate::Result;
 
 /// Entries of a robust list that are looked at; the rest of a longer (or circular) one is not (`ROBUST_LIST_LIMIT`).
 const LIMIT: usize = 2048;

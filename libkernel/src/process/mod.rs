@@ -45,7 +45,7 @@ pub use credentials::Credentials;
 pub use group::{ControllingTerminal, ProcessGroup, Session};
 pub use id::{Gid, Pid, Uid};
 pub use membership::become_only_thread;
-pub use resources::Resources;
 pub use process::{Dumpable, Process};
+pub use resources::Resources;
 pub use status::ExitStatus;
 pub use thread::{Thread, current};

@@ -140,7 +140,9 @@ fn a_process_ends_once_with_its_last_thread_and_the_first_decision_counts() {
 fn an_ending_process_gets_no_new_threads_or_children() {
     let thread = fork(&init());
     thread.process().begin_end(ExitStatus::Exited(0));
-    for unborn in [Unborn::thread_of(&thread, thread.resources()), Unborn::process_of(&thread, CHILD, thread.resources())] {
+    for unborn in
+        [Unborn::thread_of(&thread, thread.resources()), Unborn::process_of(&thread, CHILD, thread.resources())]
+    {
         let unborn = unborn.unwrap();
         let number = unborn.thread().tid();
         assert!(unborn.publish(&thread, task()).is_err());
@@ -254,7 +256,10 @@ fn exec_by_another_thread_takes_over_the_first_threads_number() {
     exec.wake();
     host::run_until_idle();
     assert!(finished.get().is_none());
-    assert!(Unborn::thread_of(&other, other.resources()).unwrap().publish(&other, task()).is_err(), "no new threads during exec");
+    assert!(
+        Unborn::thread_of(&other, other.resources()).unwrap().publish(&other, task()).is_err(),
+        "no new threads during exec"
+    );
     end(&leader, 0);
     end(&third, 0);
     host::run_until_idle();

@@ -11,6 +11,7 @@
 //! Two locks of one class may be held together (parent and child, in the order that their owner sees to). What was only tried for is noted
 //! as held, but nothing waits for it, so it adds no order.
 
+#[cfg(debug_assertions)]
 use core::panic::Location;
 
 /// The class of a lock.

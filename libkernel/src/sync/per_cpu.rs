@@ -40,6 +40,7 @@ struct Borrow(core::sync::atomic::AtomicUsize);
 
 #[cfg(not(target_os = "none"))]
 impl Borrow {
+    #[expect(clippy::declare_interior_mutable_const, reason = "each slot starts with a copy of its own")]
     const NONE: Self = Self(core::sync::atomic::AtomicUsize::new(0));
 
     fn begin(&self) -> bool {

@@ -46,7 +46,11 @@ impl ProcessTimers {
     ///
     /// # Errors
     /// `EAGAIN` when the process has no room for another.
-    pub fn create(&self, clock: i32, signal: Option<(Signal, Option<u64>, Option<&Arc<ThreadSignals>>)>) -> Result<TimerId> {
+    pub fn create(
+        &self,
+        clock: i32,
+        signal: Option<(Signal, Option<u64>, Option<&Arc<ThreadSignals>>)>,
+    ) -> Result<TimerId> {
         let process = self.process.upgrade().ok_or(Errno::EAGAIN)?;
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let notice = match signal {

@@ -123,7 +123,13 @@ pub(super) fn settings(
         }
         ioctl::TIOCGEXCL => write_int(user, argument, i32::from(terminal.state.lock().exclusive)),
         ioctl::TIOCGETD => write_int(user, argument, 0),
-        ioctl::TIOCSETD => if read_int(user, argument)? == 0 { Ok(0) } else { Err(Errno::EINVAL) },
+        ioctl::TIOCSETD => {
+            if read_int(user, argument)? == 0 {
+                Ok(0)
+            } else {
+                Err(Errno::EINVAL)
+            }
+        }
         ioctl::TIOCGDEV => write_int(user, argument, terminal.number() as i32),
         ioctl::TIOCVHANGUP => {
             if !caller.credentials.has(Capability::SysAdmin) {

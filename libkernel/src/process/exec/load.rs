@@ -117,9 +117,8 @@ fn map_segment(
     name: &Arc<dyn MappingName>,
 ) -> Result<()> {
     let protection = protection(segment.protection);
-    let [file, zeros] = [&segment.file_pages, &segment.zero_pages()].map(|range| {
-        (range.start.wrapping_add(bias), range.end.saturating_sub(range.start))
-    });
+    let [file, zeros] = [&segment.file_pages, &segment.zero_pages()]
+        .map(|range| (range.start.wrapping_add(bias), range.end.saturating_sub(range.start)));
     if file.1 > 0 {
         let backing = Backing { source: source.clone(), name: Some(name.clone()) };
         space.map(MapRequest::anonymous(file.1, protection).at(file.0).of(backing, segment.file_offset))?;
