@@ -64,13 +64,13 @@ impl UserSlice {
             slice.heap.try_reserve_exact(count).map_err(|_| Errno::ENOMEM)?;
         }
         let mut total = 0usize;
+        // Lengths are judged before addresses, as on Linux.
+        let mut reachable = true;
         for index in 0..count {
             let [address, length] = space.read_value(vector.add(index).cast::<[u64; 2]>())?;
             let length = usize::try_from(length).map_err(|_| Errno::EINVAL)?;
             total = total.checked_add(length).filter(|&total| isize::try_from(total).is_ok()).ok_or(Errno::EINVAL)?;
-            if !is_user_range(address, length) {
-                return Err(Errno::EFAULT);
-            }
+            reachable &= is_user_range(address, length);
             // What exceeds the longest transfer is left out.
             let length = length.min(LONGEST - slice.remaining);
             slice.remaining += length;
@@ -80,6 +80,9 @@ impl UserSlice {
             } else if let Some(slot) = slice.inline.get_mut(index) {
                 *slot = segment;
             }
+        }
+        if !reachable {
+            return Err(Errno::EFAULT);
         }
         Ok(slice)
     }
