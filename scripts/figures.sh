@@ -23,12 +23,13 @@ boot() {
     ./qemu-runner.sh "${options[@]}" --append 'loglevel=7 mitigations=off kpti=off nokaslr' --exec "$3" </dev/null
 }
 
-# Kernel memory in use: all of the machine's 2 GiB that is neither free, nor a file's page, nor a program's.
-memory='awk "/^(MemFree|Cached|Buffers|AnonPages):/ { sum += \$2 } END { print 2097152 - sum }" /proc/meminfo'
+# Kernel memory in use: all of the machine's 2 GiB that is neither free, nor a file of the root, nor a program's.
+memory='files=$(du -skx --apparent-size / | cut -f1)
+awk -v files=$files "/^(MemFree|AnonPages):/ { sum += \$2 } END { print 2097152 - sum - files }" /proc/meminfo'
 
 for kernel in "${kernels[@]}"; do
     boot "$kernel" 2 "usertest bench $rows" >"$work/bench.$kernel" || true
-    sed -nE 's/^\[ *([0-9]+)\.([0-9]{6})\] .*Run \/init as.*/\1\2/p' "$work/serial" | tr -d '\r' >"$work/first.$kernel"
+    sed -nE 's/^\[ *([0-9]+)\.([0-9]{6})\] .*(Run \/init|running init) as.*/\1\2/p' "$work/serial" | tr -d '\r' >"$work/first.$kernel"
     boot "$kernel" 4 "$memory" | grep -E '^[0-9]+$' >"$work/memory.$kernel" || true
 done
 
