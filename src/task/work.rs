@@ -103,7 +103,10 @@ fn memory_fault(cx: &Context, address: u64, status: u8, access: Access) -> Optio
     match status {
         0x04..=0x0f => {
             let outcome = cx.thread.with_space(|space| space.fault(VirtAddr(address), access));
-            let signal = outcome.err()?;
+            let Err(signal) = outcome else {
+                let _ = with_current(|task| task.accounting().faults.add(1));
+                return None;
+            };
             Some((signal.signal, signal.code as u32, signal.address.0))
         }
         0x00..=0x03 => Some((abi::SIGSEGV, abi::SEGV_MAPERR, address)),

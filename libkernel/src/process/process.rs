@@ -14,10 +14,11 @@ use super::usage::Usage;
 use crate::memory::AddressSpace;
 use crate::signal::{ProcessSignals, Signal};
 use crate::sync::{IrqSpinLock, SpinLock, WaitQueue};
+use crate::{Errno, Result};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI16, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 /// Who may look into a process (prctl(2), `PR_SET_DUMPABLE`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,7 @@ pub struct Process {
     exit_signal: AtomicU8,
     dumpable: AtomicU8,
     subreaper: AtomicBool,
+    oom_score_adjust: AtomicI16,
     has_execed: AtomicBool,
     pub(super) borrows_memory: AtomicBool,
     program: SpinLock<Option<Arc<ProgramFacts>>>,
@@ -118,6 +120,7 @@ impl Process {
             exit_signal: AtomicU8::new(0),
             dumpable: AtomicU8::new(Dumpable::Yes as u8),
             subreaper: AtomicBool::new(false),
+            oom_score_adjust: AtomicI16::new(0),
             has_execed: AtomicBool::new(false),
             borrows_memory: AtomicBool::new(false),
             program: SpinLock::new(program),
@@ -136,6 +139,7 @@ impl Process {
         let seed = Seed { limits: self.limits.lock().clone(), name, signals, program: self.program() };
         let process = Process::new(pid, start_ns, self.group(), seed);
         process.set_dumpable(self.dumpable());
+        process.oom_score_adjust.store(self.oom_score_adjust(), Ordering::Relaxed);
         process
     }
 
@@ -293,6 +297,24 @@ impl Process {
     /// Sets whether it adopts its orphaned descendants.
     pub fn set_subreaper(&self, subreaper: bool) {
         self.subreaper.store(subreaper, Ordering::Relaxed);
+    }
+
+    /// What its owner adds to its badness when memory runs out, -1000 to 1000 (`/proc/PID/oom_score_adj`).
+    #[must_use]
+    pub fn oom_score_adjust(&self) -> i16 {
+        self.oom_score_adjust.load(Ordering::Relaxed)
+    }
+
+    /// Sets what its owner adds to its badness.
+    ///
+    /// # Errors
+    /// `EINVAL` beyond -1000 to 1000.
+    pub fn set_oom_score_adjust(&self, adjust: i16) -> Result<()> {
+        if !(-1000..=1000).contains(&adjust) {
+            return Err(Errno::EINVAL);
+        }
+        self.oom_score_adjust.store(adjust, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Has it run a program of its own since fork? Its parent may move it to another group only before.

@@ -126,6 +126,7 @@ impl Thread {
             system_ns,
             voluntary_switches: accounting.voluntary_switches.get(),
             involuntary_switches: accounting.involuntary_switches.get(),
+            minor_faults: accounting.faults.get(),
             ..Usage::default()
         }
     }

@@ -94,6 +94,8 @@ pub struct Accounting {
     pub voluntary_switches: Clock,
     /// Switches because something else was to run.
     pub involuntary_switches: Clock,
+    /// Page faults in user mode that were resolved at once.
+    pub faults: Clock,
     /// Moves to another core.
     pub migrations: Clock,
     last_core: AtomicU32,

@@ -52,7 +52,7 @@ const ENTRIES: &[(&str, Entry)] = &[
     ("mountinfo", Entry::Other(Regular, |_| Node::file(0o444, mounts::mount_information))),
     ("mounts", Entry::Other(Regular, |_| Node::file(0o444, mounts::mounts))),
     ("oom_score", Entry::Text(0o444, |_, text| text.push(b"0\n"))),
-    ("oom_score_adj", Entry::Other(Regular, |_| Node::file(0o644, Ignored("0\n")))),
+    ("oom_score_adj", Entry::Other(Regular, |subject| Node::file(0o644, OomScoreAdjust(subject.clone())))),
     ("root", Entry::Other(Symlink, |subject| place(subject, |thread| Ok(thread.fs().root())))),
     ("schedstat", Entry::Text(0o444, status::scheduling)),
     ("sessionid", Entry::Text(0o444, |_, text| text.push(b"4294967295"))),
@@ -170,16 +170,17 @@ impl Listing for ThreadDirectory {
     }
 }
 
-/// A file that can be written, to no effect.
-struct Ignored(&'static str);
+/// `oom_score_adj`.
+struct OomScoreAdjust(Subject);
 
-impl Source for Ignored {
+impl Source for OomScoreAdjust {
     fn show(&self, _root: &Path, text: &mut Text) -> Result<()> {
-        text.push(self.0.as_bytes())
+        text.write_fmt(format_args!("{}\n", self.0.process.oom_score_adjust()))
     }
 
-    fn store(&self, _bytes: &[u8]) -> Result<()> {
-        Ok(())
+    fn store(&self, bytes: &[u8]) -> Result<()> {
+        let number = core::str::from_utf8(bytes).map_err(|_| Errno::EINVAL)?.trim().parse();
+        self.0.process.set_oom_score_adjust(number.map_err(|_| Errno::EINVAL)?)
     }
 }
 
