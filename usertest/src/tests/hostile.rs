@@ -385,7 +385,8 @@ fn mapping_races_are_harmless() {
                         let _ = match random.below(6) {
                             0 => mmap(page, length, RW, fixed | libc::MAP_ANONYMOUS, -1, 0),
                             1 => mmap(page, length, RW, fixed, file, 0),
-                            2 => call!(SYS_munmap, page, length),
+                            // Not unmapped: the hole could become the stack of a thread just starting.
+                            2 => mmap(page, length, libc::PROT_NONE, fixed | libc::MAP_ANONYMOUS, -1, 0),
                             3 => call!(SYS_mprotect, page, length, libc::PROT_READ),
                             4 => call!(SYS_pread64, file, page, length, 0),
                             _ => call!(SYS_madvise, page, length, libc::MADV_DONTNEED),
