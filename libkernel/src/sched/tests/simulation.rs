@@ -346,7 +346,7 @@ impl Machine {
                 }
             }
             check += 1;
-            if check % interval == 0 {
+            if check.is_multiple_of(interval) {
                 self.check();
             }
         }
