@@ -96,7 +96,7 @@ impl Platform {
             memory: [Region::default(); MAX_MEMORY],
             tree: Region { start: tree.0, size: fdt.total_size() as u64 },
             initrd: None,
-            command_line: fdt.chosen().bootargs().unwrap_or(""),
+            command_line: "",
             seed: [0; 32],
             cores: [0; MAX_CORES],
             core_count: 1,
@@ -123,6 +123,7 @@ impl Platform {
 
     fn read_chosen(&mut self, fdt: &Fdt<'static>) {
         let Some(chosen) = fdt.find_node("/chosen") else { return };
+        self.command_line = string(chosen, "bootargs").unwrap_or("");
         let address = |name| chosen.property(name).and_then(|property| property.as_usize()).map(|value| value as u64);
         if let (Some(start), Some(end)) = (address("linux,initrd-start"), address("linux,initrd-end"))
             && end > start
