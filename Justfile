@@ -37,6 +37,10 @@ miri *FILTER:
 usertest N="4" *ARGUMENTS: build
     ./qemu-runner.sh --smp {{N}} --timeout 1800 --exec 'usertest {{ARGUMENTS}}'
 
+# The kernel's tests of itself on N cores; NAMES as for qemu-runner.sh --selftest
+selftest N="4" NAMES="all" *OPTIONS: build
+    ./qemu-runner.sh --smp {{N}} --timeout 1800 --selftest {{NAMES}} {{OPTIONS}}
+
 # usertest in Debian's Linux on N cores: what a test asserts must hold there too
 usertest-linux N="4" *ARGUMENTS:
     scripts/build.sh usertest

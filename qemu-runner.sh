@@ -7,9 +7,12 @@ usage() {
     cat <<'HELP'
 usage: qemu-runner.sh [OPTION]...
        qemu-runner.sh [OPTION]... --exec 'COMMAND'
+       qemu-runner.sh [OPTION]... --selftest NAME[,NAME]
 
 Boots to a shell on this terminal (Ctrl-A x leaves QEMU, Ctrl-C goes to the guest); with --exec, boots, runs COMMAND
-in the guest's bash, prints what it prints and nothing else, powers off, and exits with the command's status.
+in the guest's bash, prints what it prints and nothing else, powers off, and exits with the command's status. With
+--selftest the kernel tests itself instead ("all", a room such as "work", a test such as "tasks::NAME" or, for so many
+seconds, "work::torture@60"); the status is 0 if all passed, else 1.
 
   --smp N          cores (default 4; up to 8 with --gic 2, 32 with --gic 3)
   --cpu MODEL      cortex-a53, cortex-a72 (default), neoverse-n1, max, ...
@@ -21,19 +24,19 @@ in the guest's bash, prints what it prints and nothing else, powers off, and exi
   --tcg MODE       multi (a host thread per core, default) or single
   --icount SEED    deterministic: one instruction is one nanosecond, a run repeats exactly
   --gdb            wait for gdb on port 1234 (LICHEN_GDB_PORT) before the first instruction
-  --timeout S      give up after S seconds (default 600 with --exec, else never)
+  --timeout S      give up after S seconds (default 600 with --exec or --selftest, else never)
   --log FILE       write all of the serial line's output to FILE
   --qemu 'ARGS'    more arguments for QEMU
   --print          print QEMU's command line instead of running it
 
 Exit status:
-  the command's    with --exec; without, 0 after the guest has powered off or QEMU was left
+  the command's    with --exec, the tests' with --selftest; without, 0 after the guest has powered off or QEMU was left
   120              wrong usage, or a file is missing
   121              the kernel panicked
   122              the guest ended before it gave the command's status
   124              hang: no end within --timeout, or every core waits and no timer is armed (--icount)
   125              QEMU failed
-With 121 to 125 a line that says so goes to standard error, and with --exec the end of the serial output.
+With 121 to 125 a line that says so goes to standard error, and with --exec and --selftest the end of the serial output.
 HELP
 }
 
@@ -44,11 +47,11 @@ die() {
 
 smp=4 cpu=cortex-a72 mem=2G gic=3 tcg=multi
 kernel=$top/target/Image initrd=$top/target/initramfs.cpio
-append='' icount='' gdb='' timeout='' log='' extra='' print='' command='' exec=''
+append='' icount='' gdb='' timeout='' log='' extra='' print='' command='' exec='' selftest=''
 
 while [ $# -gt 0 ]; do
     case $1 in
-        --smp | --cpu | --mem | --gic | --kernel | --initrd | --append | --tcg | --icount | --timeout | --log | --qemu | --exec)
+        --smp | --cpu | --mem | --gic | --kernel | --initrd | --append | --tcg | --icount | --timeout | --log | --qemu | --exec | --selftest)
             [ $# -ge 2 ] || die "$1 needs a value"
             ;;&
         --smp) smp=$2; shift 2 ;;
@@ -65,6 +68,7 @@ while [ $# -gt 0 ]; do
         --log) log=$2; shift 2 ;;
         --qemu) extra=$2; shift 2 ;;
         --exec) exec=1 command=$2; shift 2 ;;
+        --selftest) selftest=$2; shift 2 ;;
         --print) print=1; shift ;;
         --help | -h) usage; exit 0 ;;
         *) die "unknown option $1 (see --help)" ;;
@@ -119,7 +123,9 @@ if [ -n "$exec" ]; then
     cat "$work/exec.cpio" >>"$work/initramfs.cpio"
     initrd=$work/initramfs.cpio
     words+=" quiet loglevel=1 panic=-1"
-    arguments+=(-no-reboot -chardev "stdio,id=serial,signal=off,logfile=$log" -serial chardev:serial)
+elif [ -n "$selftest" ]; then
+    marker=lichen-selftest
+    words+=" quiet panic=-1 selftest=$selftest"
 else
     arguments+=(
         -chardev "stdio,id=serial,mux=on,signal=off,logfile=$log"
@@ -130,6 +136,9 @@ else
     if size=$(stty size 2>/dev/null) && [ "$size" != "0 0" ]; then
         words+=" LINES=${size% *} COLUMNS=${size#* }"
     fi
+fi
+if [ -n "$exec$selftest" ]; then
+    arguments+=(-no-reboot -chardev "stdio,id=serial,signal=off,logfile=$log" -serial chardev:serial)
 fi
 [ "$initrd" = none ] || arguments+=(-initrd "$initrd")
 arguments+=(-append "$words${append:+ $append}")
@@ -142,7 +151,7 @@ if [ -n "$print" ]; then
     exit 0
 fi
 
-if [ -n "$exec" ]; then
+if [ -n "$exec$selftest" ]; then
     status=0
     python3 "$top/scripts/serial-exec.py" --marker "$marker" --timeout "${timeout:-600}" \
         -- qemu-system-aarch64 "${arguments[@]}" || status=$?

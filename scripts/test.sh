@@ -6,7 +6,7 @@
 #     scripts/test.sh host [FILTER]    # the tests of libkernel on this machine
 #     scripts/test.sh loom [FILTER]    # libkernel's models, all orders of events
 #     scripts/test.sh miri [FILTER]... # libkernel's tests under Miri (default: what uses unsafe code)
-#     scripts/test.sh guest [N]...     # usertest and the boot test on N cores (default 1 2 4 8)
+#     scripts/test.sh guest [N]...     # self-tests, usertest and the boot test on N cores (default 1 2 4 8)
 #
 # Every step's output is in target/test/. A step that ends badly without having counted a failure counts as one.
 set -uo pipefail
@@ -73,9 +73,10 @@ miri() {
         step miri cargo +nightly miri test -q -p libkernel --lib -- "$@"
 }
 
-# A run of the kernel on $1 cores: the whole usertest, then typing at the shell.
+# The kernel on $1 cores: its tests of itself, the whole usertest, then typing at the shell.
 guest() {
     # In the deterministic mode what a test says about time holds however busy this machine is, and a failure repeats exactly.
+    step "selftest-$1" ./qemu-runner.sh --smp "$1" --icount "$SEED" --timeout 600 --selftest all
     step "usertest-$1" ./qemu-runner.sh --smp "$1" --icount "$SEED" --timeout 900 --exec usertest
     step "boot-$1" scripts/boot-test.py --smp "$1" --patience 2
 }

@@ -12,6 +12,7 @@ mod memory;
 mod panic;
 mod process;
 mod sched;
+mod selftest;
 mod signal;
 mod symbols;
 mod syscall;
@@ -101,7 +102,11 @@ extern "C" fn kernel_main(tree: u64, load_address: u64) -> ! {
     }
     uart::enable_interrupts(platform);
     registers::unmask_interrupts();
-    process::start_init(command_line(), fs::init(platform));
+    let root = fs::init(platform);
+    match command_line().self_tests.as_deref() {
+        Some(names) => selftest::start(names),
+        None => process::start_init(command_line(), root),
+    }
     task::run()
 }
 

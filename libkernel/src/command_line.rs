@@ -25,6 +25,8 @@ pub struct CommandLine {
     pub max_cores: Option<usize>,
     /// `panic=`: seconds until a restart after a panic; 0 waits, a negative number restarts at once.
     pub panic_seconds: Option<i32>,
+    /// `selftest=`: names of the kernel's tests to run in place of init, with commas between.
+    pub self_tests: Option<String>,
     /// Arguments of init.
     pub arguments: Vec<String>,
     /// Environment of init, `NAME=value` each.
@@ -99,6 +101,7 @@ impl CommandLine {
             ("maxcpus", Some(value)) => self.max_cores = value.parse().ok(),
             ("nosmp", None) => self.max_cores = Some(1),
             ("panic", Some(value)) => self.panic_seconds = value.parse().ok(),
+            ("selftest", Some(value)) => self.self_tests = Some(value.into()),
             (
                 "earlycon" | "root" | "rootfstype" | "rootflags" | "ro" | "rw" | "nokaslr" | "mitigations" | "kpti",
                 _,
@@ -117,13 +120,16 @@ mod tests {
 
     #[test]
     fn known_words_are_the_kernel_s() {
-        let line = CommandLine::parse("console=ttyAMA0,115200 quiet loglevel=3 maxcpus=2 panic=-1 rdinit=/sbin/other");
+        let line = CommandLine::parse(
+            "console=ttyAMA0,115200 quiet loglevel=3 maxcpus=2 panic=-1 rdinit=/sbin/other selftest=a::b,c",
+        );
         assert_eq!(line.consoles, ["ttyAMA0,115200"]);
         assert!(line.quiet);
         assert_eq!(line.log_level, Some(3));
         assert_eq!(line.max_cores, Some(2));
         assert_eq!(line.panic_seconds, Some(-1));
         assert_eq!(line.rdinit.as_deref(), Some("/sbin/other"));
+        assert_eq!(line.self_tests.as_deref(), Some("a::b,c"));
         assert!(line.arguments.is_empty() && line.environment.is_empty());
     }
 
