@@ -50,9 +50,9 @@ usertest-linux N="4" *ARGUMENTS:
 boot-test N="4": build
     scripts/boot-test.py --smp {{N}}
 
-# Boot COUNT times in a row on N cores, each with the whole usertest; keep log and seed of a failure
-loop COUNT N="4": build
-    scripts/loop.sh {{COUNT}} {{N}}
+# Boot COUNT times in a row on N cores, each with the whole usertest; keep log, seed and backtraces of a failure (--threads, --shift S, ...)
+loop COUNT N="4" *OPTIONS: build
+    scripts/loop.py {{COUNT}} {{N}} {{ if profile == "dev" { "--profile debug" } else { "" } }} {{OPTIONS}}
 
 # Measure what docs/performance.md reports, beside Linux
 figures *ROWS: build

@@ -23,9 +23,14 @@ seconds, "work::torture@60"); the status is 0 if all passed, else 1.
   --append STR     more words for the kernel command line, after the runner's own
   --tcg MODE       multi (a host thread per core, default) or single
   --icount SEED    deterministic: one instruction is one nanosecond, a run repeats exactly
+  --shift N        with --icount: one instruction is 2^N nanoseconds (default 0)
   --gdb            wait for gdb on port 1234 (LICHEN_GDB_PORT) before the first instruction
   --timeout S      give up after S seconds (default 600 with --exec or --selftest, else never)
+  --silence S      with --exec or --selftest: give up after S seconds without a word from the guest
   --log FILE       write all of the serial line's output to FILE
+  --backtraces FILE
+                   when the kernel panics or hangs, let gdb write what all cores do to FILE
+  --symbols FILE   the linked kernel for that (default: the release build's)
   --qemu 'ARGS'    more arguments for QEMU
   --print          print QEMU's command line instead of running it
 
@@ -47,11 +52,13 @@ die() {
 
 smp=4 cpu=cortex-a72 mem=2G gic=3 tcg=multi
 kernel=$top/target/Image initrd=$top/target/initramfs.cpio
-append='' icount='' gdb='' timeout='' log='' extra='' print='' command='' exec='' selftest=''
+append='' icount='' shift=0 gdb='' timeout='' silence='' log='' backtraces='' extra='' print='' command='' exec='' selftest=''
+symbols=${CARGO_TARGET_DIR:-$top/target}/aarch64-unknown-none-softfloat/release/lichen
 
 while [ $# -gt 0 ]; do
     case $1 in
-        --smp | --cpu | --mem | --gic | --kernel | --initrd | --append | --tcg | --icount | --timeout | --log | --qemu | --exec | --selftest)
+        --smp | --cpu | --mem | --gic | --kernel | --initrd | --append | --tcg | --icount | --shift | --timeout | --silence | \
+            --log | --backtraces | --symbols | --qemu | --exec | --selftest)
             [ $# -ge 2 ] || die "$1 needs a value"
             ;;&
         --smp) smp=$2; shift 2 ;;
@@ -63,9 +70,13 @@ while [ $# -gt 0 ]; do
         --append) append=$2; shift 2 ;;
         --tcg) tcg=$2; shift 2 ;;
         --icount) icount=$2; shift 2 ;;
+        --shift) shift=$2; shift 2 ;;
         --gdb) gdb=1; shift ;;
         --timeout) timeout=$2; shift 2 ;;
+        --silence) silence=$2; shift 2 ;;
         --log) log=$2; shift 2 ;;
+        --backtraces) backtraces=$2; shift 2 ;;
+        --symbols) symbols=$2; shift 2 ;;
         --qemu) extra=$2; shift 2 ;;
         --exec) exec=1 command=$2; shift 2 ;;
         --selftest) selftest=$2; shift 2 ;;
@@ -77,7 +88,9 @@ done
 
 [[ $smp =~ ^[0-9]+$ && $smp -ge 1 ]] || die "--smp $smp: not a number of cores"
 [[ -z $icount || $icount =~ ^[0-9]+$ ]] || die "--icount $icount: not a seed"
+[[ $shift =~ ^[0-9]$ ]] || die "--shift $shift: not a number from 0 to 9"
 [[ -z $timeout || $timeout =~ ^[0-9]+$ ]] || die "--timeout $timeout: not a number of seconds"
+[[ -z $silence || $silence =~ ^[0-9]+$ ]] || die "--silence $silence: not a number of seconds"
 case $gic in
     2) [ "$smp" -le 8 ] || die "GICv2 has at most 8 cores" ;;
     3) [ "$smp" -le 32 ] || die "at most 32 cores" ;;
@@ -99,7 +112,7 @@ arguments=(
     -nodefaults -display none -kernel "$kernel"
 )
 if [ -n "$icount" ]; then
-    arguments+=(-icount "shift=0,sleep=off" -seed "$icount" -rtc "base=2026-01-01,clock=vm" -nic none)
+    arguments+=(-icount "shift=$shift,sleep=off" -seed "$icount" -rtc "base=2026-01-01,clock=vm" -nic none)
 else
     arguments+=(-accel "tcg,thread=$tcg")
 fi
@@ -152,9 +165,13 @@ if [ -n "$print" ]; then
 fi
 
 if [ -n "$exec$selftest" ]; then
+    options=(--marker "$marker" --timeout "${timeout:-600}" --silence "${silence:-${timeout:-600}}")
+    if [ -n "$backtraces" ]; then
+        arguments+=(-chardev "socket,id=gdb,path=$work/gdb,server=on,wait=off" -gdb chardev:gdb)
+        options+=(--backtraces "$backtraces" --gdb-socket "$work/gdb" --symbols "$symbols")
+    fi
     status=0
-    python3 "$top/scripts/serial-exec.py" --marker "$marker" --timeout "${timeout:-600}" \
-        -- qemu-system-aarch64 "${arguments[@]}" || status=$?
+    python3 "$top/scripts/serial-exec.py" "${options[@]}" -- qemu-system-aarch64 "${arguments[@]}" || status=$?
     exit "$status"
 fi
 

@@ -1,14 +1,15 @@
 #!/bin/bash
 # Builds the kernel image (target/Image), usertest, and the initramfs with it (target/initramfs.cpio).
 #
-#     scripts/build.sh [release|dev|usertest]
+#     scripts/build.sh [release|dev|usertest] [IMAGE]
 #
-# dev has the lock checker and the debug assertions; usertest leaves the kernel out.
+# dev has the lock checker and the debug assertions; usertest leaves the kernel out. The kernel goes to IMAGE, if given.
 set -euo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 cd "$top"
 . scripts/toolchain.sh
 profile=${1:-release}
+image=${2:-$top/target/Image}
 case $profile in
     dev) folder=debug ;;
     release) folder=release ;;
@@ -25,5 +26,5 @@ initramfs/build.sh --usertest target/usertest
 
 cargo build -p lichen --profile "$profile" --target "$KERNEL_TARGET"
 scripts/symbols.py "$output/$KERNEL_TARGET/$folder/lichen"
-"$OBJCOPY" -O binary "$output/$KERNEL_TARGET/$folder/lichen" target/Image
-echo "kernel: $top/target/Image, $(($(stat -c %s target/Image) / 1024)) KiB"
+"$OBJCOPY" -O binary "$output/$KERNEL_TARGET/$folder/lichen" "$image"
+echo "kernel: $image, $(($(stat -c %s "$image") / 1024)) KiB"

@@ -68,24 +68,39 @@ class Frame:
 class Run:
     """One run of QEMU."""
 
-    def __init__(self, command, marker, timeout):
-        self.frame = Frame(marker)
+    def __init__(self, options):
+        self.frame = Frame(options.marker.encode())
+        self.options = options
         self.serial = bytearray()
         self.errors = bytearray()
-        self.deadline = time.monotonic() + timeout
-        self.timeout = timeout
+        self.deadline = time.monotonic() + options.timeout
+        self.heard = time.monotonic()
         self.verdict = None
         self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            options.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
 
     def conclude(self, status, text):
         """Notes why the run ends; the guest gets a moment to leave by itself."""
         if self.verdict is None:
             self.verdict = (status, text)
+            if status in (PANIC, HANG) and self.options.backtraces:
+                self.take_backtraces()
             self.deadline = min(self.deadline, time.monotonic() + GRACE)
 
+    def take_backtraces(self):
+        """Lets gdb write what every core does, while the machine still stands."""
+        commands = ["set pagination off", "set architecture aarch64", f"target remote {self.options.gdb_socket}"]
+        commands += ["thread apply all bt 40", "thread apply all info registers"]
+        gdb = ["gdb-multiarch", "-q", "-batch"] + [word for command in commands for word in ("-ex", command)]
+        with open(self.options.backtraces, "wb") as file:
+            try:
+                subprocess.run([*gdb, self.options.symbols], stdin=subprocess.DEVNULL, stdout=file, stderr=file, timeout=60)
+            except (OSError, subprocess.TimeoutExpired) as error:
+                file.write(f"no backtraces: {error}\n".encode())
+
     def on_serial(self, data):
+        self.heard = time.monotonic()
         self.serial += data
         os.write(1, self.frame.feed(data))
         if self.frame.status is not None:
@@ -104,9 +119,11 @@ class Run:
         selector.register(self.process.stdout, selectors.EVENT_READ, self.on_serial)
         selector.register(self.process.stderr, selectors.EVENT_READ, self.on_error)
         while selector.get_map():
-            left = self.deadline - time.monotonic()
+            now = time.monotonic()
+            left = min(self.deadline, self.heard + self.options.silence) - now
             if left <= 0:
-                self.conclude(HANG, f"hang: no end within {self.timeout} seconds")
+                why = f"no end within {self.options.timeout:g}" if now >= self.deadline else f"silence for {self.options.silence:g}"
+                self.conclude(HANG, f"hang: {why} seconds")
                 self.process.kill()
                 break
             for key, _ in selector.select(left):
@@ -137,9 +154,13 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--marker", required=True)
     parser.add_argument("--timeout", type=float, required=True)
+    parser.add_argument("--silence", type=float, required=True)
+    parser.add_argument("--backtraces")
+    parser.add_argument("--gdb-socket")
+    parser.add_argument("--symbols")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
-    run = Run(options.command, options.marker.encode(), options.timeout)
+    run = Run(options)
     try:
         status, reason = run.wait()
     except KeyboardInterrupt:

@@ -7,6 +7,7 @@
 #     scripts/test.sh loom [FILTER]    # libkernel's models, all orders of events
 #     scripts/test.sh miri [FILTER]... # libkernel's tests under Miri (default: what uses unsafe code)
 #     scripts/test.sh guest [N]...     # self-tests, usertest and the boot test on N cores (default 1 2 4 8)
+#     scripts/test.sh checked          # the same on 4 cores with the lock checker and the debug assertions
 #
 # Every step's output is in target/test/. A step that ends badly without having counted a failure counts as one.
 set -uo pipefail
@@ -81,11 +82,19 @@ guest() {
     step "boot-$1" scripts/boot-test.py --smp "$1" --patience 2
 }
 
+# The same on 4 cores with lock checker, debug assertions and overflow checks.
+checked() {
+    step build-checked scripts/build.sh dev target/Image-checked
+    step selftest-checked ./qemu-runner.sh --kernel target/Image-checked --icount "$SEED" --timeout 900 --selftest all
+    step usertest-checked ./qemu-runner.sh --kernel target/Image-checked --icount "$SEED" --timeout 900 --exec usertest
+}
+
 case ${1:-all} in
     clippy) lints ;;
     host) shift; host "$@" ;;
     loom) shift; loom "$@" ;;
     miri) shift; miri "$@" ;;
+    checked) checked ;;
     guest)
         shift
         for n in "${@:-1}"; do guest "$n"; done
@@ -98,8 +107,9 @@ case ${1:-all} in
         step runner scripts/runner-test.sh
         step bad-input scripts/bad-input-test.sh
         for n in 1 2 4 8; do guest "$n"; done
+        checked
         ;;
-    *) sed -n '4,9p' "$0" >&2; exit 2 ;;
+    *) sed -n '4,10p' "$0" >&2; exit 2 ;;
 esac
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
