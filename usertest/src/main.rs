@@ -2,7 +2,7 @@
 //!
 //! `usertest [FILTER]... [--list] [--repeat N] [--jobs N] [--patience N] [--times]` runs the
 //! tests whose names contain a filter; `usertest fuzz SEED COUNT` throws random
-//! system calls at the kernel; `usertest bench [ROW]... [--n N]` measures paths. As
+//! system calls at the kernel; `usertest bench [ROW]...` measures paths. As
 //! the first process of a machine it mounts what it needs, runs what the kernel's
 //! command line passed after `--` (everything by default) and powers off.
 
@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: usertest [FILTER]... [--list] [--repeat N] [--jobs N] [--patience N] [--times]
        usertest fuzz SEED COUNT
-       usertest bench [ROW]... [--n N]";
+       usertest bench [ROW]... [--n N] [--quick] [--list]";
 
 fn main() -> ExitCode {
     let first_process = sys::getpid() == 1;

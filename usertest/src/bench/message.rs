@@ -1,6 +1,6 @@
 //! Round trips: pipes and futexes, and bytes through a pipe.
 
-use super::{Row, each, ns, pin};
+use super::{Figure, Figures, Row, each, ns, pin, several};
 use crate::call;
 use crate::check::{exits, must};
 use crate::sys::*;
@@ -32,6 +32,7 @@ pub const ROWS: &[Row] = &[
     ns("futex-same-core", |n| futex_trip(n, Place::SameCore)),
     ns("futex-two-cores", |n| futex_trip(n, Place::TwoCores)),
     ns("pipe-64k", through_a_pipe),
+    several("sgis-per-cross-core-wake", "SGIs", interrupts_per_wake),
 ];
 
 fn pipe_trip(n: u64, place: Place) -> f64 {
@@ -99,4 +100,28 @@ fn through_a_pipe(n: u64) -> f64 {
     must(close(writer));
     exits(sink, 0);
     time
+}
+
+/// Interrupts that cores sent to one another so far.
+fn interrupts_between_cores() -> u64 {
+    let text = must(read_text(c"/proc/interrupts"));
+    let counts = |line: &str| {
+        // On Linux a line for each kind, "IPI0:" and so on; on Lichen the SGI of the inboxes.
+        let counted = line.trim_start().starts_with("IPI") || line.ends_with("message");
+        let counts = line.split_ascii_whitespace().skip(1).map_while(|word| word.parse::<u64>().ok());
+        if counted { counts.sum() } else { 0 }
+    };
+    text.lines().map(counts).sum()
+}
+
+/// Two partners on two cores, each of which sleeps when the other one wakes it.
+fn interrupts_per_wake(n: u64) -> Figures {
+    if must(affinity()).len() < 2 {
+        return Err("needs two cores");
+    }
+    let before = interrupts_between_cores();
+    pipe_trip(n, Place::TwoCores);
+    // With the warm-up, two wakes in each trip.
+    let wakes = 2 * (n + n / 10);
+    Ok(vec![Figure::new("", (interrupts_between_cores() - before) as f64 / wakes as f64)])
 }

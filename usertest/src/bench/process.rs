@@ -32,7 +32,9 @@ pub const ROWS: &[Row] = &[
     ns("sched-yield", sched_yield),
     ns("fork-exit-wait", |n| each(n, || exits(spawn(|| 0), 0))),
     ns("fork-exec-wait", |n| each(n, || exits(spawn(|| crate::helper::exec_self(&["exit", "0"])), 0))),
+    ns("fork-storm", fork_storm),
     ns("thread-create-join", thread_create_join),
+    ns("thread-storm", thread_storm),
     ns("signal-self", |n| {
         pin(0);
         must(on_signal(libc::SIGUSR1, record, 0));
@@ -82,4 +84,22 @@ fn thread_create_join(n: u64) -> f64 {
             libc::pthread_join(handle.assume_init(), core::ptr::null_mut());
         }
     })
+}
+
+/// Processes or threads alive at once in a storm.
+const STORM: u64 = 50;
+
+/// Many children, of which none is waited for until all are born.
+fn fork_storm(n: u64) -> f64 {
+    let storm = || {
+        let children: Vec<Pid> = (0..STORM).map(|_| spawn(|| 0)).collect();
+        children.into_iter().for_each(|child| exits(child, 0));
+    };
+    each(n / STORM, storm) / STORM as f64
+}
+
+/// Many threads, each with a stack made for it.
+fn thread_storm(n: u64) -> f64 {
+    let storm = || std::thread::scope(|scope| (0..STORM).for_each(|_| drop(scope.spawn(|| ()))));
+    each(n / STORM, storm) / STORM as f64
 }
