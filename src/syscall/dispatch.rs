@@ -3,37 +3,26 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use libkernel::{Errno, Result};
+use libkernel::Errno;
 
-use super::{Context, Outcome, table};
+use super::{Context, Served, table};
 
 static REPORTED: [AtomicBool; table::CALLS] = [const { AtomicBool::new(false) }; table::CALLS];
 
-/// Serves the call that trapped. Interrupts are enabled. The result is in the registers afterwards, unless the call has to wait:
-/// then [`wait`] has to be awaited.
+/// Serves the call that trapped. Interrupts are enabled.
 #[inline]
-#[must_use]
-pub fn serve(cx: &mut Context) -> bool {
-    let number = number(cx);
-    cx.begin_call();
-    let outcome = match table::HANDLERS.get(number) {
-        Some(Some(handler)) => handler(cx),
-        _ => unknown(number),
-    };
-    match outcome {
-        Outcome::Done(result) => {
-            cx.end_call(result);
-            false
-        }
-        Outcome::Block => true,
+pub fn serve(cx: &mut Context) -> Served {
+    match table::HANDLERS.get(number(cx)) {
+        Some(handler) => handler(cx),
+        None => unknown(cx),
     }
 }
 
 /// Serves the waiting part of the call.
-pub async fn wait(cx: &mut Context) {
-    let number = number(cx);
-    let result = table::wait(number, cx).await;
-    cx.end_call(result);
+pub async fn wait(cx: &mut Context) -> Served {
+    let result = table::wait(number(cx), cx).await;
+    cx.progress = 0;
+    cx.end_call(result)
 }
 
 /// The number of the call: the low half of `x8`.
@@ -42,11 +31,13 @@ fn number(cx: &Context) -> usize {
     cx.registers.x[8] as u32 as usize
 }
 
+/// The handler of numbers that have none.
 #[cold]
-fn unknown(number: usize) -> Outcome {
+pub(super) fn unknown(cx: &mut Context) -> Served {
+    let number = number(cx);
     let first = REPORTED.get(number).is_some_and(|reported| !reported.swap(true, Ordering::Relaxed));
     if first {
         log::warn!("system call {number} is not implemented");
     }
-    Outcome::Done(Result::Err(Errno::ENOSYS))
+    cx.end_call(Err(Errno::ENOSYS))
 }

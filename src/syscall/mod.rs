@@ -37,6 +37,6 @@ mod wait;
 
 pub use argument::Argument;
 pub use dispatch::{serve, wait};
-pub use outcome::Outcome;
+pub use outcome::{Outcome, Served};
 
 pub use crate::task::Context;

@@ -13,6 +13,18 @@ pub enum Outcome {
     Block,
 }
 
+/// What a handler has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Served {
+    /// The result is in the registers.
+    Done,
+    /// A signal came first: it decides whether the call is made again.
+    Interrupted,
+    /// The waiting part has to be awaited.
+    Waits,
+}
+
 impl From<Result<usize>> for Outcome {
     #[inline]
     fn from(result: Result<usize>) -> Self {

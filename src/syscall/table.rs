@@ -11,12 +11,12 @@ use libkernel::process::host::Field;
 use linux_raw_sys::general as linux;
 use linux_raw_sys::general::{rlimit64, rusage};
 
-use super::{Argument, Context, Outcome};
+use super::{Argument, Context, Outcome, Served};
 
 /// Calls have numbers below this.
 pub const CALLS: usize = 512;
 
-type Handler = fn(&mut Context) -> Outcome;
+type Handler = fn(&mut Context) -> Served;
 
 /// The registers of the arguments, in order.
 struct Arguments {
@@ -44,13 +44,16 @@ macro_rules! call {
 
 macro_rules! system_calls {
     ($($number:literal => $name:ident $arguments:tt in $module:ident $(, $blocking:ident)?;)*) => {
-        const fn handlers() -> [Option<Handler>; CALLS] {
-            let mut table: [Option<Handler>; CALLS] = [None; CALLS];
+        const fn handlers() -> [Handler; CALLS] {
+            let mut table: [Handler; CALLS] = [super::dispatch::unknown; CALLS];
             $({
-                fn handler(cx: &mut Context) -> Outcome {
-                    call!(cx, super::$module::$name, $arguments).into()
+                fn handler(cx: &mut Context) -> Served {
+                    match call!(cx, super::$module::$name, $arguments).into() {
+                        Outcome::Done(result) => cx.end_call(result),
+                        Outcome::Block => Served::Waits,
+                    }
                 }
-                table[$number] = Some(handler);
+                table[$number] = handler;
             })*
             table
         }
@@ -264,4 +267,4 @@ system_calls! {
 }
 
 /// The handlers by number.
-pub static HANDLERS: [Option<Handler>; CALLS] = const { handlers() };
+pub static HANDLERS: [Handler; CALLS] = const { handlers() };

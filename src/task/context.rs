@@ -13,6 +13,7 @@ use libkernel::{Errno, Result};
 use super::user_state::UserState;
 use crate::arch::context::UserContext;
 use crate::arch::fp::FpState;
+use crate::syscall::Served;
 
 /// A user thread, seen from its own system calls.
 pub struct Context {
@@ -23,13 +24,12 @@ pub struct Context {
     /// How far the call came before it had to wait, in its own unit; 0 at its beginning.
     pub progress: usize,
     pub(super) state: Arc<UserState>,
-    argument0: u64,
     restart: Option<Errno>,
 }
 
 impl Context {
     pub(super) fn new(thread: Arc<Thread>, registers: UserContext, state: Arc<UserState>) -> Self {
-        Self { thread, registers, progress: 0, state, argument0: 0, restart: None }
+        Self { thread, registers, progress: 0, state, restart: None }
     }
 
     /// The thread's memory, which is the active one.
@@ -55,26 +55,28 @@ impl Context {
         self.thread.task().is_some_and(|task| task.interrupted())
     }
 
-    /// A system call begins: its first argument is kept, because the result takes its register.
+    /// A system call ends. A restart code stays noted for the delivery of the signal that caused it, and the call's first argument
+    /// stays in its register.
     #[inline]
-    pub fn begin_call(&mut self) {
-        self.argument0 = self.registers.x[0];
-        self.progress = 0;
-        self.restart = None;
+    pub fn end_call(&mut self, result: Result<usize>) -> Served {
+        match result {
+            Ok(value) => {
+                self.registers.x[0] = value as u64;
+                Served::Done
+            }
+            Err(error) => self.fail_call(error),
+        }
     }
 
-    /// A system call ends. A restart code stays noted for the delivery of the signal that caused it.
-    #[inline]
-    pub fn end_call(&mut self, result: Result<usize>) {
-        self.registers.x[0] = match result {
-            Ok(value) => value as u64,
-            Err(error) => {
-                if error.is_restart() {
-                    self.restart = Some(error);
-                }
-                error.to_return_value() as u64
-            }
-        };
+    #[cold]
+    #[inline(never)]
+    fn fail_call(&mut self, error: Errno) -> Served {
+        if error.is_restart() {
+            self.restart = Some(error);
+            return Served::Interrupted;
+        }
+        self.registers.x[0] = error.to_return_value() as u64;
+        Served::Done
     }
 
     /// Whether the call that just ended is to be made again or to be reported as interrupted.
@@ -88,10 +90,9 @@ impl Context {
         self.restart.take()
     }
 
-    /// Sets the registers so that the call is made again: the program counter back on the `svc`, the first argument restored.
+    /// Sets the registers so that the call is made again: the program counter back on the `svc`. The arguments are still there.
     pub fn rewind_call(&mut self) {
         self.registers.pc = self.registers.pc.wrapping_sub(4);
-        self.registers.x[0] = self.argument0;
     }
 
     /// The thread's FP and SIMD registers, as they are now.

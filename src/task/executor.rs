@@ -30,7 +30,7 @@ pub fn run() -> ! {
 /// Waits for an interrupt, unless something is to be done. Nothing can come between the look and the wait: interrupts are masked, and a
 /// pending one ends the wait all the same.
 fn idle() {
-    let state = registers::mask_interrupts();
+    let state = registers::save_and_mask_interrupts();
     if !libkernel::message::pending() && !sched::has_work() {
         time::rearm();
         sched::enter_idle();

@@ -8,7 +8,6 @@
 
 use alloc::sync::Arc;
 use core::future::Future;
-use core::ops::ControlFlow;
 use core::pin::Pin;
 use core::task::Poll;
 
@@ -23,7 +22,7 @@ use crate::arch::fp::FpState;
 use crate::arch::user::{Trap, enter_user};
 use crate::arch::{core_local, registers};
 use crate::drivers::interrupts;
-use crate::syscall;
+use crate::syscall::{self, Served};
 
 /// Makes the task of a thread that is to begin with these registers. The thread is not started: wake the task for that.
 pub fn spawn_user(thread: &Arc<Thread>, registers: UserContext, fp: FpState) -> Arc<Task> {
@@ -61,36 +60,40 @@ impl<F: Future<Output = ()>> Future for UserThread<F> {
 async fn body(mut cx: Context) {
     // Known before the task is woken for the first time.
     let Some(task) = cx.thread.task().cloned() else { return };
-    loop {
-        registers::mask_interrupts();
-        if core_local::this().need_resched() || task.interrupted() || cx.restart_pending() {
-            registers::unmask_interrupts();
-            match work::before_user(&mut cx).await {
-                ControlFlow::Continue(()) => continue,
-                ControlFlow::Break(()) => return,
-            }
-        }
-        task.accounting().times.enter_user();
-        let trap = enter_user(&mut cx.registers);
-        task.accounting().times.leave_user();
-        match trap {
-            Trap::SystemCall => {
+    while work::before_user(&mut cx).await.is_continue() {
+        loop {
+            registers::mask_interrupts();
+            if core_local::this().need_resched() || task.interrupted() {
                 registers::unmask_interrupts();
-                if syscall::serve(&mut cx) {
-                    syscall::wait(&mut cx).await;
+                break;
+            }
+            task.accounting().times.enter_user();
+            let syndrome = enter_user(&mut cx.registers);
+            task.accounting().times.leave_user();
+            if syndrome.is_system_call() {
+                registers::unmask_interrupts();
+                let served = match syscall::serve(&mut cx) {
+                    Served::Waits => syscall::wait(&mut cx).await,
+                    served => served,
+                };
+                if served == Served::Interrupted {
+                    break;
                 }
+                continue;
             }
-            Trap::Interrupt => {
-                interrupts::handle();
-                registers::unmask_interrupts();
-            }
-            Trap::FpAccess => {
-                cx.state.load_fp();
-                registers::unmask_interrupts();
-            }
-            trap => {
-                registers::unmask_interrupts();
-                work::fault(&mut cx, trap);
+            match syndrome.decode() {
+                Trap::Interrupt => {
+                    interrupts::handle();
+                    registers::unmask_interrupts();
+                }
+                Trap::FpAccess => {
+                    cx.state.load_fp();
+                    registers::unmask_interrupts();
+                }
+                trap => {
+                    registers::unmask_interrupts();
+                    work::fault(&mut cx, trap);
+                }
             }
         }
     }

@@ -23,27 +23,22 @@ impl Clock {
     }
 }
 
-/// The bit of [`Times::since`] that says user mode.
-const USER: u64 = 1 << 63;
-
-/// Time in user mode and in the kernel, in ticks of the machine's counter, up to the last change between the two or the last poll;
-/// and since when which of them has been running.
+/// Time in user mode and altogether, in ticks of the machine's counter. Changing between user mode and the kernel costs one look at
+/// the counter and one addition.
 #[derive(Debug, Default)]
 pub struct Times {
+    /// Ticks in user mode; while user mode runs, less the counter when it began, and so negative.
     user: Clock,
-    system: Clock,
-    /// The counter at the last change, and [`USER`]; 0 while the task is not being polled.
+    /// Ticks of the polls that are over.
+    polls: Clock,
+    /// The counter when the present poll began; 0 while the task is not being polled.
     since: AtomicU64,
 }
 
-impl Times {
-    #[inline]
-    fn lap(&self, next: u64) -> u64 {
-        let before = self.since.load(Ordering::Relaxed) & !USER;
-        self.since.store(next, Ordering::Relaxed);
-        (next & !USER).wrapping_sub(before)
-    }
+/// How often a reader looks again when the times change under its eyes.
+const LOOKS: usize = 4;
 
+impl Times {
     /// A poll begins.
     #[inline]
     pub fn begin(&self) {
@@ -53,31 +48,40 @@ impl Times {
     /// The poll ends.
     #[inline]
     pub fn end(&self) {
-        self.system.add(self.lap(machine::ticks()));
+        self.polls.add(machine::ticks().wrapping_sub(self.since.load(Ordering::Relaxed)));
         self.since.store(0, Ordering::Relaxed);
     }
 
     /// User mode is about to run.
     #[inline]
     pub fn enter_user(&self) {
-        self.system.add(self.lap(machine::ticks() | USER));
+        self.user.add(machine::ticks().wrapping_neg());
     }
 
     /// User mode trapped.
     #[inline]
     pub fn leave_user(&self) {
-        self.user.add(self.lap(machine::ticks()));
+        self.user.add(machine::ticks());
+    }
+
+    fn look(&self) -> (u64, u64, u64) {
+        (self.since.load(Ordering::Acquire), self.polls.get(), self.user.get())
     }
 
     /// Nanoseconds in user mode and in the kernel until now. Anybody may ask; what changes meanwhile may be counted or not.
     pub fn read(&self) -> (u64, u64) {
-        let since = self.since.load(Ordering::Relaxed);
-        let (mut user, mut system) = (self.user.get(), self.system.get());
-        if since != 0 {
-            let running = machine::ticks().saturating_sub(since & !USER);
-            *if since & USER != 0 { &mut user } else { &mut system } += running;
+        let (mut found, mut now) = (self.look(), machine::ticks());
+        for _ in 0..LOOKS {
+            let again = self.look();
+            if found == again {
+                break;
+            }
+            (found, now) = (again, machine::ticks());
         }
-        (machine::ticks_to_ns(user), machine::ticks_to_ns(system))
+        let (since, polls, user) = found;
+        let user = if (user as i64) < 0 { user.wrapping_add(now) } else { user };
+        let total = if since == 0 { polls } else { polls + now.saturating_sub(since) };
+        (machine::ticks_to_ns(user), machine::ticks_to_ns(total.saturating_sub(user)))
     }
 }
 
@@ -112,5 +116,39 @@ impl Accounting {
     #[inline]
     pub fn set_last_core(&self, core: usize) {
         self.last_core.store(core as u32, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread::sleep;
+    use std::time::Duration;
+
+    #[test]
+    fn time_is_told_apart_and_is_told_while_it_runs() {
+        const PAUSE: u64 = 2_000_000;
+        let pause = || sleep(Duration::from_nanos(PAUSE));
+        let times = Times::default();
+        assert_eq!(times.read(), (0, 0));
+        machine::monotonic_ns();
+        pause();
+        times.begin();
+        pause();
+        times.enter_user();
+        pause();
+        let (user, system) = times.read();
+        assert!(user >= PAUSE && system >= PAUSE);
+        pause();
+        times.leave_user();
+        let (left, _) = times.read();
+        assert!(left >= 2 * PAUSE);
+        pause();
+        let (user, system) = times.read();
+        assert!(user == left && system >= 2 * PAUSE);
+        times.end();
+        let over = times.read();
+        pause();
+        assert_eq!(times.read(), over);
     }
 }

@@ -17,7 +17,7 @@ static REALTIME_OFFSET: AtomicU64 = AtomicU64::new(0);
 impl Machine for Aarch64 {
     #[inline]
     fn mask_interrupts() -> u64 {
-        registers::mask_interrupts()
+        registers::save_and_mask_interrupts()
     }
 
     #[inline]

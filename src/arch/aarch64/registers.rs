@@ -5,16 +5,23 @@ use core::arch::asm;
 use aarch64_cpu::asm::barrier;
 use aarch64_cpu::registers::{MPIDR_EL1, Readable, VBAR_EL1, Writeable};
 
+/// Masks interrupts.
+#[inline]
+pub fn mask_interrupts() {
+    // SAFETY: masking is always allowed. Not `nomem`: nothing may move out of the masked section.
+    unsafe { asm!("msr daifset, #2", options(nostack, preserves_flags)) };
+}
+
 /// Masks interrupts; returns the former mask.
 #[inline]
-pub fn mask_interrupts() -> u64 {
+pub fn save_and_mask_interrupts() -> u64 {
     let daif: u64;
     // SAFETY: masking is always allowed. Not `nomem`: nothing may move out of the masked section.
     unsafe { asm!("mrs {}, daif", "msr daifset, #2", out(reg) daif, options(nostack, preserves_flags)) };
     daif
 }
 
-/// Sets the interrupt mask to what [`mask_interrupts`] returned.
+/// Sets the interrupt mask to what [`save_and_mask_interrupts`] returned.
 #[inline]
 pub fn restore_interrupts(daif: u64) {
     // SAFETY: the value came from the register. Not `nomem`, as above.

@@ -1,5 +1,7 @@
 //! User mode as a function call.
 
+use core::arch::asm;
+
 use aarch64_cpu::registers::{FAR_EL1, Readable};
 
 use super::context::UserContext;
@@ -45,37 +47,65 @@ pub enum Trap {
     Unexpected(u64),
 }
 
-#[repr(C)]
-struct RawTrap {
-    kind: u64,
-    esr: u64,
-}
+/// The syndrome of a trap: ESR_EL1, or one of the bits beside it that `vectors.s` sets.
+#[derive(Clone, Copy)]
+pub struct Syndrome(u64);
+
+const INTERRUPT: u64 = 1 << 63;
+const SERROR: u64 = 1 << 62;
+
+/// The exception class of `svc` in AArch64 (ARM ARM D24.2.40).
+const SVC: u64 = 0x15;
 
 unsafe extern "C" {
     #[link_name = "enter_user"]
-    fn enter_user_raw(context: *mut UserContext) -> RawTrap;
+    fn enter_user_entry();
 }
 
 /// Runs the user program from `context` until it traps; `context` then holds its registers. Called, and returns, with interrupts
 /// masked; user mode runs with them unmasked.
-#[inline]
-pub fn enter_user(context: &mut UserContext) -> Trap {
-    // SAFETY: the assembly touches only the context, its own stack frame and user state. `UserContext` never holds a
-    // privileged processor state: `set_pstate` is the only way to a foreign one.
-    let raw = unsafe { enter_user_raw(context) };
-    match (raw.kind, raw.esr >> 26) {
-        (0, 0x15) => Trap::SystemCall,
-        (1, _) => Trap::Interrupt,
-        (0, class) => decode(class, raw.esr),
-        _ => Trap::Unexpected(raw.esr),
+#[inline(always)]
+pub fn enter_user(context: &mut UserContext) -> Syndrome {
+    let syndrome;
+    // SAFETY: the assembly touches only the context, its own stack frame and user state, and keeps x19 and x29, which cannot be
+    // named as clobbered. `UserContext` never holds a privileged processor state: `set_pstate` is the only way to a foreign one.
+    unsafe {
+        asm!(
+            "bl {enter_user}",
+            enter_user = sym enter_user_entry,
+            inout("x0") context => _, lateout("x1") syndrome,
+            lateout("x20") _, lateout("x21") _, lateout("x22") _, lateout("x23") _, lateout("x24") _, lateout("x25") _,
+            lateout("x26") _, lateout("x27") _, lateout("x28") _,
+            clobber_abi("C"),
+        );
+    }
+    Syndrome(syndrome)
+}
+
+impl Syndrome {
+    /// Whether the program made a system call.
+    #[inline]
+    pub fn is_system_call(self) -> bool {
+        self.0 >> 26 == SVC
+    }
+
+    /// Why user mode came back. Before anything else can trap: the fault's address is still in its register.
+    #[inline]
+    pub fn decode(self) -> Trap {
+        match self.0 {
+            INTERRUPT => Trap::Interrupt,
+            syndrome if syndrome & SERROR != 0 => Trap::Unexpected(syndrome ^ SERROR),
+            syndrome => decode(syndrome),
+        }
     }
 }
 
 /// Decodes the exception class (ARM ARM D24.2.40, ESR_EL1).
 #[cold]
-fn decode(class: u64, esr: u64) -> Trap {
+fn decode(esr: u64) -> Trap {
     let status = (esr & 0x3f) as u8;
-    match class {
+    match esr >> 26 & 0x3f {
+        SVC => Trap::SystemCall,
         0x07 => Trap::FpAccess,
         0x20 => Trap::InstructionAbort { address: FAR_EL1.get(), status },
         0x24 => Trap::DataAbort { address: FAR_EL1.get(), write: esr & (1 << 6) != 0, status },

@@ -1,16 +1,70 @@
 // Exception vectors, and the way into user mode and back.
 //
-// User mode is a function call: `enter_user` keeps the caller's saved registers and the context's address on the kernel stack and
+// User mode is a function call: `enter_user` keeps the context's address and what its caller cannot on the kernel stack, and
 // returns when user mode traps. Nothing else may be on the stack above the vector's SP at that moment.
 
 .equ CTX_SP, 248
 .equ CTX_PSTATE, 264
-.equ FRAME, 112                     // enter_user's stack: x19-x30, the context's address
-.equ FRAME_CTX, 96
 
-.equ TRAP_SYNCHRONOUS, 0
-.equ TRAP_INTERRUPT, 1
-.equ TRAP_SERROR, 2
+// What the syndrome says of a trap that is no synchronous exception; bits that ESR_EL1 never sets.
+.equ INTERRUPT_BIT, 63
+.equ SERROR_BIT, 62
+
+// Stores or loads x2 to x17 in an array of registers: with x0 and x1, what a Rust function may clobber.
+.macro x2_to_x17 operation, base
+    \operation x2, x3, [\base, #16]
+    \operation x4, x5, [\base, #32]
+    \operation x6, x7, [\base, #48]
+    \operation x8, x9, [\base, #64]
+    \operation x10, x11, [\base, #80]
+    \operation x12, x13, [\base, #96]
+    \operation x14, x15, [\base, #112]
+    \operation x16, x17, [\base, #128]
+.endm
+
+.macro x2_to_x29 operation, base
+    x2_to_x17 \operation, \base
+    \operation x18, x19, [\base, #144]
+    \operation x20, x21, [\base, #160]
+    \operation x22, x23, [\base, #176]
+    \operation x24, x25, [\base, #192]
+    \operation x26, x27, [\base, #208]
+    \operation x28, x29, [\base, #224]
+.endm
+
+// The end of user mode, in a vector of 32 instructions: returns from `enter_user` with the syndrome, which x1 holds already; user x0
+// and x1 are on the stack.
+.macro leave_user
+    ldr     x0, [sp, #16]
+    x2_to_x29 stp, x0
+    str     x30, [x0, #240]
+    ldp     x2, x3, [sp], #16
+    mrs     x4, sp_el0
+    mrs     x5, elr_el1
+    mrs     x6, spsr_el1
+    mrs     x7, tpidr_el0
+    stp     x2, x3, [x0]
+    stp     x4, x5, [x0, #CTX_SP]
+    stp     x6, x7, [x0, #CTX_PSTATE]
+    ldp     x29, x30, [sp, #16]
+    ldp     x0, x19, [sp], #32
+    ret
+.endm
+
+.macro user_interrupt
+    .balign 128
+    stp     x0, x1, [sp, #-16]!
+    mov     x1, #1 << INTERRUPT_BIT
+    leave_user
+.endm
+
+.macro user_error
+    .balign 128
+    stp     x0, x1, [sp, #-16]!
+    mrs     x1, esr_el1
+    orr     x1, x1, #1 << SERROR_BIT
+    leave_user
+.endm
 
 .section .vectors, "ax"
 .balign 2048
@@ -50,64 +104,34 @@ exception_vectors:
     b       kernel_bad_vector
 
     // Lower level, AArch64.
-.macro from_user kind
-    stp     x0, x1, [sp, #-16]!
-    mov     x1, #\kind
-    b       leave_user
-.endm
     .balign 128
     stp     x0, x1, [sp, #-16]!
-    mov     x1, #TRAP_SYNCHRONOUS
-    b       leave_user
-    .balign 128
-    from_user TRAP_INTERRUPT
-    .balign 128
-    from_user TRAP_INTERRUPT
-    .balign 128
-    from_user TRAP_SERROR
+    mrs     x1, esr_el1
+    leave_user
+    user_interrupt
+    user_interrupt
+    user_error
 
     // Lower level, AArch32: user programs are AArch64 alone.
-    .balign 128
-    from_user TRAP_SERROR
-    .balign 128
-    from_user TRAP_SERROR
-    .balign 128
-    from_user TRAP_SERROR
-    .balign 128
-    from_user TRAP_SERROR
+    user_error
+    user_error
+    user_error
+    user_error
 
-// fn enter_user(context: *mut UserContext) -> RawTrap, the kind and the syndrome
+// fn enter_user(x0 context: *mut UserContext) -> x1 the syndrome. Keeps x19 and x29, no other register.
 // Interrupts are masked on entry and on return.
 .global enter_user
 .balign 64
 enter_user:
-    stp     x29, x30, [sp, #-FRAME]!
-    stp     x27, x28, [sp, #16]
-    stp     x25, x26, [sp, #32]
-    stp     x23, x24, [sp, #48]
-    stp     x21, x22, [sp, #64]
-    stp     x19, x20, [sp, #80]
-    str     x0, [sp, #FRAME_CTX]
+    stp     x0, x19, [sp, #-32]!
+    stp     x29, x30, [sp, #16]
     ldp     x1, x2, [x0, #CTX_SP]
     ldp     x3, x4, [x0, #CTX_PSTATE]
     msr     sp_el0, x1
     msr     elr_el1, x2
     msr     spsr_el1, x3
     msr     tpidr_el0, x4
-    ldp     x2, x3, [x0, #16]
-    ldp     x4, x5, [x0, #32]
-    ldp     x6, x7, [x0, #48]
-    ldp     x8, x9, [x0, #64]
-    ldp     x10, x11, [x0, #80]
-    ldp     x12, x13, [x0, #96]
-    ldp     x14, x15, [x0, #112]
-    ldp     x16, x17, [x0, #128]
-    ldp     x18, x19, [x0, #144]
-    ldp     x20, x21, [x0, #160]
-    ldp     x22, x23, [x0, #176]
-    ldp     x24, x25, [x0, #192]
-    ldp     x26, x27, [x0, #208]
-    ldp     x28, x29, [x0, #224]
+    x2_to_x29 ldp, x0
     ldr     x30, [x0, #240]
     ldp     x0, x1, [x0]
     eret
@@ -115,55 +139,11 @@ enter_user:
     dsb     nsh
     isb
 
-// From a vector: user x0 and x1 are on the stack, x1 holds the kind of trap.
-.balign 64
-leave_user:
-    ldr     x0, [sp, #16 + FRAME_CTX]
-    stp     x2, x3, [x0, #16]
-    stp     x4, x5, [x0, #32]
-    stp     x6, x7, [x0, #48]
-    stp     x8, x9, [x0, #64]
-    stp     x10, x11, [x0, #80]
-    stp     x12, x13, [x0, #96]
-    stp     x14, x15, [x0, #112]
-    stp     x16, x17, [x0, #128]
-    stp     x18, x19, [x0, #144]
-    stp     x20, x21, [x0, #160]
-    stp     x22, x23, [x0, #176]
-    stp     x24, x25, [x0, #192]
-    stp     x26, x27, [x0, #208]
-    stp     x28, x29, [x0, #224]
-    str     x30, [x0, #240]
-    ldp     x2, x3, [sp], #16
-    mrs     x4, sp_el0
-    mrs     x5, elr_el1
-    mrs     x6, spsr_el1
-    mrs     x7, tpidr_el0
-    stp     x2, x3, [x0]
-    stp     x4, x5, [x0, #CTX_SP]
-    stp     x6, x7, [x0, #CTX_PSTATE]
-    mov     x0, x1
-    mrs     x1, esr_el1
-    ldp     x27, x28, [sp, #16]
-    ldp     x25, x26, [sp, #32]
-    ldp     x23, x24, [sp, #48]
-    ldp     x21, x22, [sp, #64]
-    ldp     x19, x20, [sp, #80]
-    ldp     x29, x30, [sp], #FRAME
-    ret
-
 // An interrupt of kernel code: only what a Rust function may clobber has to be kept. 192 bytes were made room for.
 .balign 64
 kernel_interrupt:
     stp     x0, x1, [sp]
-    stp     x2, x3, [sp, #16]
-    stp     x4, x5, [sp, #32]
-    stp     x6, x7, [sp, #48]
-    stp     x8, x9, [sp, #64]
-    stp     x10, x11, [sp, #80]
-    stp     x12, x13, [sp, #96]
-    stp     x14, x15, [sp, #112]
-    stp     x16, x17, [sp, #128]
+    x2_to_x17 stp, sp
     mrs     x0, elr_el1
     mrs     x1, spsr_el1
     stp     x18, x1, [sp, #144]
@@ -176,14 +156,7 @@ kernel_interrupt:
     ldp     x18, x1, [sp, #144]
     msr     elr_el1, x0
     msr     spsr_el1, x1
-    ldp     x16, x17, [sp, #128]
-    ldp     x14, x15, [sp, #112]
-    ldp     x12, x13, [sp, #96]
-    ldp     x10, x11, [sp, #80]
-    ldp     x8, x9, [sp, #64]
-    ldp     x6, x7, [sp, #48]
-    ldp     x4, x5, [sp, #32]
-    ldp     x2, x3, [sp, #16]
+    x2_to_x17 ldp, sp
     ldp     x0, x1, [sp]
     add     sp, sp, #192
     eret
@@ -192,20 +165,7 @@ kernel_interrupt:
 .balign 64
 kernel_synchronous:
     stp     x0, x1, [sp]
-    stp     x2, x3, [sp, #16]
-    stp     x4, x5, [sp, #32]
-    stp     x6, x7, [sp, #48]
-    stp     x8, x9, [sp, #64]
-    stp     x10, x11, [sp, #80]
-    stp     x12, x13, [sp, #96]
-    stp     x14, x15, [sp, #112]
-    stp     x16, x17, [sp, #128]
-    stp     x18, x19, [sp, #144]
-    stp     x20, x21, [sp, #160]
-    stp     x22, x23, [sp, #176]
-    stp     x24, x25, [sp, #192]
-    stp     x26, x27, [sp, #208]
-    stp     x28, x29, [sp, #224]
+    x2_to_x29 stp, sp
     add     x0, sp, #288
     stp     x30, x0, [sp, #240]
     mrs     x0, elr_el1
@@ -220,20 +180,7 @@ kernel_synchronous:
     ldp     x0, x1, [sp, #256]
     msr     elr_el1, x0
     msr     spsr_el1, x1
-    ldp     x28, x29, [sp, #224]
-    ldp     x26, x27, [sp, #208]
-    ldp     x24, x25, [sp, #192]
-    ldp     x22, x23, [sp, #176]
-    ldp     x20, x21, [sp, #160]
-    ldp     x18, x19, [sp, #144]
-    ldp     x16, x17, [sp, #128]
-    ldp     x14, x15, [sp, #112]
-    ldp     x12, x13, [sp, #96]
-    ldp     x10, x11, [sp, #80]
-    ldp     x8, x9, [sp, #64]
-    ldp     x6, x7, [sp, #48]
-    ldp     x4, x5, [sp, #32]
-    ldp     x2, x3, [sp, #16]
+    x2_to_x29 ldp, sp
     ldp     x0, x1, [sp]
     ldr     x30, [sp, #240]
     add     sp, sp, #288
