@@ -6,8 +6,7 @@
 
 use libkernel::fs::open_file::Whence;
 use libkernel::fs::{Fd, OpenFile};
-use libkernel::io::{IoSink, IoSource};
-use libkernel::memory::{UserPtr, UserSlice};
+use libkernel::memory::{UserBuffer, UserBytes, UserPtr, UserSlice};
 use libkernel::poll::{self, PollTable};
 use libkernel::signal::Signal;
 use libkernel::task::{interruptible, yield_now};
@@ -17,24 +16,16 @@ use linux_raw_sys::general::{self as linux, iovec};
 use super::files::{file, file_size_limit};
 use super::{Context, Outcome};
 
-/// Where a program's bytes are.
-#[derive(Clone, Copy)]
-enum Buffers {
-    One(UserPtr<u8>, usize),
-    Vector(UserPtr<iovec>, usize),
-}
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Direction {
     Read,
     Write,
 }
 
-/// One call: which way, where in the program, where in the file (`None`: at the file's own offset).
+/// One call: which way, and where in the file (`None`: at the file's own offset).
 #[derive(Clone, Copy)]
 struct Request {
     direction: Direction,
-    buffers: Buffers,
     position: Option<u64>,
 }
 
@@ -47,108 +38,106 @@ enum Step {
     Wait,
 }
 
-impl Request {
-    fn slice(&self, cx: &Context, done: usize) -> Result<UserSlice> {
-        let mut slice = match self.buffers {
-            Buffers::One(address, length) => UserSlice::new(address, length)?,
-            Buffers::Vector(vector, count) => UserSlice::from_iovec(&cx.thread.space(), vector, count)?,
-        };
-        slice.skip(done);
-        Ok(slice)
-    }
+/// A call under way.
+struct Transfer<'a, B> {
+    request: Request,
+    cx: &'a Context,
+    file: &'a OpenFile,
+    bytes: B,
+    /// How many bytes were moved.
+    done: usize,
+}
 
-    fn attempt(&self, cx: &Context, file: &OpenFile, slice: &mut UserSlice, done: usize) -> Result<usize> {
-        let position = self.position.map(|position| position.saturating_add(done as u64));
+impl<B: UserBytes> Transfer<'_, B> {
+    #[inline]
+    fn attempt(&mut self) -> Result<usize> {
+        let Self { request, cx, file, bytes, done } = self;
+        let position = request.position.map(|position| position.saturating_add(*done as u64));
         // Only what is written to regular files has a size to limit.
-        let limited = self.direction == Direction::Write && file.object().is_none();
+        let limited = request.direction == Direction::Write && file.object().is_none();
         let limit = if limited { file_size_limit(cx) } else { u64::MAX };
-        match (self.direction, position) {
-            (Direction::Read, None) => file.read(slice),
-            (Direction::Read, Some(position)) => file.read_at(position, slice),
-            (Direction::Write, None) => file.write(limit, slice),
-            (Direction::Write, Some(position)) => file.write_at(position, limit, slice),
-        }
-    }
-
-    fn left(&self, slice: &UserSlice) -> usize {
-        match self.direction {
-            Direction::Read => IoSink::remaining(slice),
-            Direction::Write => IoSource::remaining(slice),
+        match (request.direction, position) {
+            (Direction::Read, None) => file.read(bytes),
+            (Direction::Read, Some(position)) => file.read_at(position, bytes),
+            (Direction::Write, None) => file.write(limit, bytes),
+            (Direction::Write, Some(position)) => file.write_at(position, limit, bytes),
         }
     }
 
     /// Moves bytes as far as that needs no waiting.
-    fn step(&self, cx: &Context, file: &OpenFile, slice: &mut UserSlice, done: &mut usize) -> Step {
-        let regular = file.object().is_none();
-        let total = *done + self.left(slice);
-        if self.position.is_some_and(|position| position.saturating_add(total as u64) > i64::MAX as u64) {
-            return Step::Done(Err(Errno::EINVAL));
-        }
+    fn step(&mut self) -> Step {
+        let reads = self.request.direction == Direction::Read;
         loop {
-            match self.attempt(cx, file, slice, *done) {
+            match self.attempt() {
                 Ok(count) => {
-                    *done += count;
-                    if *done >= total || count == 0 {
-                        return Step::Done(Ok(*done));
+                    self.done += count;
+                    if self.bytes.left() == 0 || count == 0 {
+                        return Step::Done(Ok(self.done));
                     }
-                    if slice.faulted() {
-                        if slice.resolve(&cx.thread.space()).is_err() {
-                            return Step::Done(Ok(*done));
+                    if self.bytes.faulted() {
+                        if self.bytes.resolve(&self.cx.thread.space()).is_err() {
+                            return Step::Done(Ok(self.done));
                         }
                         continue;
                     }
+                    let regular = self.file.object().is_none();
                     if regular && count < libkernel::fs::open_file::MAX_TRANSFER {
-                        return Step::Done(Ok(*done));
+                        return Step::Done(Ok(self.done));
                     }
-                    let streams = file.object().is_some_and(|object| !object.is_positional());
-                    if streams && self.direction == Direction::Read {
-                        return Step::Done(Ok(*done));
+                    if self.file.is_stream() && reads {
+                        return Step::Done(Ok(self.done));
                     }
-                    if !streams {
+                    if !self.file.is_stream() {
                         return Step::Again;
                     }
                 }
-                Err(Errno::EFAULT) if slice.faulted() => {
-                    let resolved = slice.resolve(&cx.thread.space());
-                    match resolved.and_then(|()| self.slice(cx, *done)) {
-                        Ok(rewound) => *slice = rewound,
-                        Err(error) => return Step::Done(partial(*done, error)),
+                Err(Errno::EFAULT) if self.bytes.faulted() => {
+                    if let Err(error) = self.bytes.resolve(&self.cx.thread.space()) {
+                        return Step::Done(partial(self.done, error));
                     }
+                    self.bytes.seek(self.done);
                 }
-                Err(Errno::EAGAIN) if file.is_non_blocking() => return Step::Done(partial(*done, Errno::EAGAIN)),
-                Err(Errno::EAGAIN) if *done > 0 && self.direction == Direction::Read => return Step::Done(Ok(*done)),
+                Err(Errno::EAGAIN) if self.file.is_non_blocking() => {
+                    return Step::Done(partial(self.done, Errno::EAGAIN));
+                }
+                Err(Errno::EAGAIN) if self.done > 0 && reads => return Step::Done(Ok(self.done)),
                 Err(Errno::EAGAIN) => {
                     // The object may have looked at the bytes before it found that it has no room.
-                    return match self.slice(cx, *done) {
-                        Ok(rewound) => {
-                            *slice = rewound;
-                            Step::Wait
-                        }
-                        Err(error) => Step::Done(partial(*done, error)),
-                    };
+                    self.bytes.seek(self.done);
+                    return Step::Wait;
                 }
                 Err(error) => {
-                    signal_for(cx, error, *done);
-                    return Step::Done(partial(*done, error));
+                    signal_for(self.cx, error, self.done);
+                    return Step::Done(partial(self.done, error));
                 }
             }
         }
     }
 
+    /// One try of a call that waits; `None`: it has to wait on.
+    fn retry(&mut self) -> Option<Step> {
+        match self.step() {
+            Step::Wait => None,
+            step => Some(step),
+        }
+    }
+}
+
+impl Request {
     /// The synchronous part.
-    fn start(&self, cx: &mut Context, fd: Fd) -> Outcome {
-        let mut done = 0;
-        let mut run = || -> Result<Step> {
+    fn start<B: UserBytes>(self, cx: &mut Context, fd: Fd, bytes: impl FnOnce(&Context) -> Result<B>) -> Outcome {
+        let tried = || -> Result<(Step, usize)> {
             let file = file(cx, fd)?;
-            let mut slice = self.slice(cx, 0)?;
-            if self.position.is_some_and(|at| at.saturating_add(self.left(&slice) as u64) > i64::MAX as u64) {
+            let bytes = bytes(cx)?;
+            if self.position.is_some_and(|at| at.saturating_add(bytes.left() as u64) > i64::MAX as u64) {
                 return Err(Errno::EINVAL);
             }
-            Ok(self.step(cx, &file, &mut slice, &mut done))
+            let mut transfer = Transfer { request: self, cx, file: &file, bytes, done: 0 };
+            Ok((transfer.step(), transfer.done))
         };
-        match run() {
-            Ok(Step::Done(result)) => Outcome::Done(result),
-            Ok(Step::Again | Step::Wait) => {
+        match tried() {
+            Ok((Step::Done(result), _)) => Outcome::Done(result),
+            Ok((Step::Again | Step::Wait, done)) => {
                 cx.progress = done;
                 Outcome::Block
             }
@@ -157,22 +146,31 @@ impl Request {
     }
 
     /// The waiting part: goes on where the synchronous part came to.
-    async fn finish(self, cx: &mut Context, fd: Fd) -> Result<usize> {
+    async fn finish<B: UserBytes>(
+        self,
+        cx: &mut Context,
+        fd: Fd,
+        bytes: impl FnOnce(&Context) -> Result<B>,
+    ) -> Result<usize> {
+        let cx: &Context = cx;
         let file = file(cx, fd)?;
-        let mut done = cx.progress;
-        let mut slice = self.slice(cx, done)?;
+        let mut transfer = Transfer { request: self, cx, file: &file, bytes: bytes(cx)?, done: cx.progress };
+        transfer.bytes.seek(transfer.done);
         loop {
-            let wait = poll::wait_for(|table: &mut PollTable<'_>| {
-                file.poll(table);
-                match self.step(cx, &file, &mut slice, &mut done) {
-                    Step::Wait => None,
-                    step => Some(step),
+            let step = match file.wait_queue(self.direction == Direction::Read) {
+                Some(queue) => interruptible(queue.retry_until(|| transfer.retry())).await,
+                None => {
+                    let wait = poll::wait_for(|table: &mut PollTable<'_>| {
+                        file.poll(table);
+                        transfer.retry()
+                    });
+                    interruptible(wait).await
                 }
-            });
-            match interruptible(wait).await {
+            };
+            match step {
                 Ok(Step::Done(result)) => return result,
                 Ok(_) => yield_now().await,
-                Err(_) => return partial(done, Errno::ERESTARTSYS),
+                Err(_) => return partial(transfer.done, Errno::ERESTARTSYS),
             }
         }
     }
@@ -181,6 +179,17 @@ impl Request {
 /// A call that moved something succeeds, whatever stopped it.
 fn partial(done: usize, error: Errno) -> Result<usize> {
     if done > 0 { Ok(done) } else { Err(error) }
+}
+
+/// One buffer.
+#[inline]
+fn buffer_at(address: UserPtr<u8>, length: usize) -> impl FnOnce(&Context) -> Result<UserBuffer> {
+    move |_| UserBuffer::new(address, length)
+}
+
+/// The buffers of an I/O vector.
+fn buffers_of(vector: UserPtr<iovec>, count: usize) -> impl FnOnce(&Context) -> Result<UserSlice> {
+    move |cx| UserSlice::from_iovec(&cx.thread.space(), vector, count)
 }
 
 /// The signals that come with some errors of writing.
@@ -216,7 +225,7 @@ macro_rules! transfers {
             pub fn $name(cx: &mut Context, fd: Fd, $($argument: $type),*) -> Outcome {
                 match $position {
                     Ok(position) => {
-                        Request { direction: Direction::$direction, buffers: $buffers, position }.start(cx, fd)
+                        Request { direction: Direction::$direction, position }.start(cx, fd, $buffers)
                     }
                     Err(error) => Outcome::Done(Err(error)),
                 }
@@ -225,7 +234,7 @@ macro_rules! transfers {
             $(#[$doc])*
             pub async fn $blocking(cx: &mut Context, fd: Fd, $($argument: $type),*) -> Result<usize> {
                 let position = $position?;
-                Request { direction: Direction::$direction, buffers: $buffers, position }.finish(cx, fd).await
+                Request { direction: Direction::$direction, position }.finish(cx, fd, $buffers).await
             }
         )*
     };
@@ -233,25 +242,25 @@ macro_rules! transfers {
 
 transfers! {
     /// read(2).
-    read / read_blocking(buffer: UserPtr<u8>, length: usize): Read, Buffers::One(buffer, length), Ok::<_, Errno>(None);
+    read / read_blocking(buffer: UserPtr<u8>, length: usize): Read, buffer_at(buffer, length), Ok::<_, Errno>(None);
     /// write(2).
-    write / write_blocking(buffer: UserPtr<u8>, length: usize): Write, Buffers::One(buffer, length), Ok::<_, Errno>(None);
+    write / write_blocking(buffer: UserPtr<u8>, length: usize): Write, buffer_at(buffer, length), Ok::<_, Errno>(None);
     /// readv(2).
-    readv / readv_blocking(vector: UserPtr<iovec>, count: usize): Read, Buffers::Vector(vector, count), Ok::<_, Errno>(None);
+    readv / readv_blocking(vector: UserPtr<iovec>, count: usize): Read, buffers_of(vector, count), Ok::<_, Errno>(None);
     /// writev(2).
-    writev / writev_blocking(vector: UserPtr<iovec>, count: usize): Write, Buffers::Vector(vector, count), Ok::<_, Errno>(None);
+    writev / writev_blocking(vector: UserPtr<iovec>, count: usize): Write, buffers_of(vector, count), Ok::<_, Errno>(None);
     /// pread(2).
-    pread64 / pread64_blocking(buffer: UserPtr<u8>, length: usize, offset: i64): Read, Buffers::One(buffer, length), at(offset);
+    pread64 / pread64_blocking(buffer: UserPtr<u8>, length: usize, offset: i64): Read, buffer_at(buffer, length), at(offset);
     /// pwrite(2).
-    pwrite64 / pwrite64_blocking(buffer: UserPtr<u8>, length: usize, offset: i64): Write, Buffers::One(buffer, length), at(offset);
+    pwrite64 / pwrite64_blocking(buffer: UserPtr<u8>, length: usize, offset: i64): Write, buffer_at(buffer, length), at(offset);
     /// preadv(2).
-    preadv / preadv_blocking(vector: UserPtr<iovec>, count: usize, offset: i64): Read, Buffers::Vector(vector, count), at(offset);
+    preadv / preadv_blocking(vector: UserPtr<iovec>, count: usize, offset: i64): Read, buffers_of(vector, count), at(offset);
     /// pwritev(2).
-    pwritev / pwritev_blocking(vector: UserPtr<iovec>, count: usize, offset: i64): Write, Buffers::Vector(vector, count), at(offset);
+    pwritev / pwritev_blocking(vector: UserPtr<iovec>, count: usize, offset: i64): Write, buffers_of(vector, count), at(offset);
     /// preadv2(2).
-    preadv2 / preadv2_blocking(vector: UserPtr<iovec>, count: usize, offset: i64, _high: usize, flags: u32): Read, Buffers::Vector(vector, count), at_or_current(offset, flags);
+    preadv2 / preadv2_blocking(vector: UserPtr<iovec>, count: usize, offset: i64, _high: usize, flags: u32): Read, buffers_of(vector, count), at_or_current(offset, flags);
     /// pwritev2(2).
-    pwritev2 / pwritev2_blocking(vector: UserPtr<iovec>, count: usize, offset: i64, _high: usize, flags: u32): Write, Buffers::Vector(vector, count), at_or_current(offset, flags);
+    pwritev2 / pwritev2_blocking(vector: UserPtr<iovec>, count: usize, offset: i64, _high: usize, flags: u32): Write, buffers_of(vector, count), at_or_current(offset, flags);
 }
 
 /// lseek(2).
@@ -294,7 +303,7 @@ pub fn fallocate(cx: &mut Context, fd: Fd, mode: u32, offset: i64, length: i64) 
     file.check_writable()?;
     let offset = u64::try_from(offset).map_err(|_| Errno::EINVAL)?;
     let length = u64::try_from(length).ok().filter(|length| *length > 0).ok_or(Errno::EINVAL)?;
-    if file.object().is_some_and(|object| !object.is_positional()) {
+    if file.is_stream() {
         return Err(Errno::ESPIPE);
     }
     if file.object().is_some() {
@@ -308,7 +317,7 @@ pub fn fallocate(cx: &mut Context, fd: Fd, mode: u32, offset: i64, length: i64) 
 /// fsync(2).
 pub fn fsync(cx: &mut Context, fd: Fd) -> Result<usize> {
     let file = file(cx, fd)?;
-    if file.object().is_some_and(|object| !object.is_positional()) {
+    if file.is_stream() {
         return Err(Errno::EINVAL);
     }
     file.inode().sync()?;
@@ -346,7 +355,7 @@ pub fn sync_file_range(cx: &mut Context, fd: Fd, offset: i64, length: i64, flags
 /// posix_fadvise(2): all files are in memory, so advice changes nothing.
 pub fn fadvise64(cx: &mut Context, fd: Fd, _offset: i64, _length: i64, advice: u32) -> Result<usize> {
     let file = file(cx, fd)?;
-    if file.object().is_some_and(|object| !object.is_positional()) {
+    if file.is_stream() {
         return Err(Errno::ESPIPE);
     }
     if advice > linux::POSIX_FADV_NOREUSE { Err(Errno::EINVAL) } else { Ok(0) }

@@ -48,8 +48,9 @@ impl PathText {
 }
 
 /// The open file behind a descriptor. `EBADF`.
+#[inline]
 pub fn file(cx: &Context, fd: Fd) -> Result<Arc<OpenFile>> {
-    cx.thread.files().get(fd)
+    cx.thread.with_files(|files| files.get(fd))
 }
 
 /// Where a relative path begins: `None` for the working directory. `EBADF`.

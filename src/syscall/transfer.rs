@@ -38,7 +38,7 @@ struct Side<'a> {
 
 impl Side<'_> {
     fn positional(&self) -> bool {
-        self.file.object().is_none_or(|object| object.is_positional())
+        !self.file.is_stream()
     }
 
     fn place(&self) -> u64 {
@@ -168,7 +168,7 @@ impl Move {
 
 /// sendfile(2): from a file with offsets.
 fn sendfile_move(cx: &Context, to: Fd, from: Fd, offset: UserPtr<i64>, count: usize) -> Result<Move> {
-    if !file(cx, from)?.object().is_none_or(|object| object.is_positional()) {
+    if file(cx, from)?.is_stream() {
         return Err(Errno::EINVAL);
     }
     Ok(Move { from, from_offset: offset, to, to_offset: UserPtr::NULL, length: count })

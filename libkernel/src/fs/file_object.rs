@@ -10,6 +10,7 @@ use super::open_flags::OpenFlags;
 use crate::io::{IoSink, IoSource};
 use crate::memory::PageSource;
 use crate::poll::{PollEvents, PollTable};
+use crate::sync::WaitQueue;
 use crate::{Errno, Result};
 
 /// Access to the memory of the program that made the call, for operations whose argument is an address.
@@ -85,6 +86,13 @@ pub trait FileObject: Any + Send + Sync {
     fn poll(&self, table: &mut PollTable<'_>) -> PollEvents {
         let _ = table;
         PollEvents::IN | PollEvents::OUT | PollEvents::RDNORM | PollEvents::WRNORM
+    }
+
+    /// The one queue that is woken whenever a read (or else a write) that answered `EAGAIN` may succeed, if the object has such a
+    /// queue for its whole life. Waiting on it alone is cheaper than [`poll`](Self::poll).
+    fn wait_queue(&self, reading: bool) -> Option<&WaitQueue> {
+        let _ = reading;
+        None
     }
 
     /// Whether it can be waited for at all; epoll(7) refuses what cannot.

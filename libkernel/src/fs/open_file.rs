@@ -16,7 +16,7 @@ use super::open_flags::OpenFlags;
 use crate::io::{IoSink, IoSource};
 use crate::memory::PageSource;
 use crate::poll::{PollEvents, PollTable};
-use crate::sync::SpinLock;
+use crate::sync::{SpinLock, WaitQueue};
 use crate::{Errno, Result};
 
 /// The most that one operation moves, so that no call keeps its core for long; the system-call layer goes on in steps.
@@ -46,6 +46,8 @@ fn writes_content(path: &Path, flags: OpenFlags) -> bool {
 pub struct OpenFile {
     path: Path,
     object: Option<Arc<dyn FileObject>>,
+    /// The object has no offsets.
+    stream: bool,
     flags: AtomicU32,
     offset: SpinLock<u64>,
     /// The process or group that gets `SIGIO` (`F_SETOWN`), and the signal to send instead (`F_SETSIG`).
@@ -62,6 +64,7 @@ impl OpenFile {
         }
         Arc::new(Self {
             path,
+            stream: object.as_ref().is_some_and(|object| !object.is_positional()),
             object,
             flags: AtomicU32::new(kept.bits()),
             offset: SpinLock::new(0),
@@ -84,8 +87,23 @@ impl OpenFile {
 
     /// The object, where there is one.
     #[must_use]
+    #[inline]
     pub fn object(&self) -> Option<&Arc<dyn FileObject>> {
         self.object.as_ref()
+    }
+
+    /// Whether it is read and written without offsets: a pipe, a terminal, but no regular file.
+    #[must_use]
+    #[inline]
+    pub fn is_stream(&self) -> bool {
+        self.stream
+    }
+
+    /// The one queue that is woken when a read, or else a write, that had to wait may be tried again; `None`: [`poll`](Self::poll)
+    /// knows the queues.
+    #[must_use]
+    pub fn wait_queue(&self, reading: bool) -> Option<&WaitQueue> {
+        self.object.as_ref()?.wait_queue(reading)
     }
 
     /// The object as a type that the caller expects; `None` if it is something else.
@@ -158,7 +176,7 @@ impl OpenFile {
     pub fn read(&self, sink: &mut dyn IoSink) -> Result<usize> {
         self.check_readable()?;
         match &self.object {
-            Some(object) if !object.is_positional() => object.read(sink),
+            Some(object) if self.stream => object.read(sink),
             _ => {
                 let mut offset = self.offset.lock();
                 let count = self.read_content(*offset, sink)?;
@@ -206,7 +224,7 @@ impl OpenFile {
     pub fn write(&self, limit: u64, source: &mut dyn IoSource) -> Result<usize> {
         self.check_writable()?;
         match &self.object {
-            Some(object) if !object.is_positional() => object.write(source),
+            Some(object) if self.stream => object.write(source),
             Some(object) => {
                 let mut offset = self.offset.lock();
                 let count = object.write_at(*offset, source)?;
@@ -243,10 +261,7 @@ impl OpenFile {
         if self.flags().contains(OpenFlags::PATH) {
             return Err(Errno::EBADF);
         }
-        match &self.object {
-            Some(object) if !object.is_positional() => Err(Errno::ESPIPE),
-            _ => Ok(()),
-        }
+        if self.stream { Err(Errno::ESPIPE) } else { Ok(()) }
     }
 
     /// Moves the offset and returns it.

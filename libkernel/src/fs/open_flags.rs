@@ -64,6 +64,7 @@ impl OpenFlags {
 
     /// Whether the access mode allows reading.
     #[must_use]
+    #[inline]
     pub const fn readable(self) -> bool {
         self.bits() & (linux::O_ACCMODE | linux::O_PATH) == linux::O_RDONLY
             || self.bits() & (linux::O_ACCMODE | linux::O_PATH) == linux::O_RDWR
@@ -71,6 +72,7 @@ impl OpenFlags {
 
     /// Whether the access mode allows writing.
     #[must_use]
+    #[inline]
     pub const fn writable(self) -> bool {
         self.bits() & (linux::O_ACCMODE | linux::O_PATH) == linux::O_WRONLY
             || self.bits() & (linux::O_ACCMODE | linux::O_PATH) == linux::O_RDWR

@@ -314,6 +314,10 @@ impl FileObject for PipeEnd {
         self.pipe.write(source)
     }
 
+    fn wait_queue(&self, reading: bool) -> Option<&WaitQueue> {
+        Some(if reading { &self.pipe.readable } else { &self.pipe.writable })
+    }
+
     fn poll(&self, table: &mut PollTable<'_>) -> PollEvents {
         if self.reads {
             table.register(&self.pipe.readable);

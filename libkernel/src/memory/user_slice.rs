@@ -1,27 +1,21 @@
-//! [`UserSlice`]: a program's buffer, or several, as a sink or source of bytes.
-//!
-//! Copies neither sleep nor page in: a fault shortens them and is remembered. The system-call layer then calls [`UserSlice::resolve`],
-//! outside of all locks, and tries again. So it is fine to copy while holding a spin lock.
+//! [`UserSlice`]: the buffers of an I/O vector as one sink or source of bytes.
 #![forbid(unsafe_code)]
 
 use alloc::vec::Vec;
 
 use linux_raw_sys::general::iovec;
 
-use super::address::{PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, VirtAddr, is_user_range};
+use super::address::is_user_range;
 use super::space::{Access, AddressSpace};
 use super::user::UserPtr;
+use super::user_buffer::{LONGEST, UserBytes, make_present};
 use crate::io::{IoSink, IoSource};
 use crate::machine;
 use crate::{Errno, Result};
 
-/// Bytes that one call transfers at most, as on Linux.
-const LONGEST: usize = 0x7fff_f000;
 /// Entries of an I/O vector at most (`IOV_MAX`).
 const MOST_SEGMENTS: usize = 1024;
 const INLINE: usize = 4;
-/// Pages made present after one fault.
-const AHEAD: u64 = 16;
 
 #[derive(Clone, Copy, Default)]
 struct Segment {
@@ -29,7 +23,7 @@ struct Segment {
     length: usize,
 }
 
-/// A program's buffers and how far they have been used. See the module's comment.
+/// A program's buffers and how far they have been used.
 pub struct UserSlice {
     inline: [Segment; INLINE],
     /// All segments, when there are more than fit inline.
@@ -38,28 +32,18 @@ pub struct UserSlice {
     current: usize,
     used: usize,
     remaining: usize,
+    total: usize,
     fault: Option<(u64, Access)>,
 }
 
 impl UserSlice {
-    /// One buffer. `EFAULT` when it does not lie in the user half. Longer ones are cut as Linux cuts them.
-    #[inline]
-    pub fn new(address: UserPtr<u8>, length: usize) -> Result<Self> {
-        if !is_user_range(address.addr(), length) {
-            return Err(Errno::EFAULT);
-        }
-        let length = length.min(LONGEST);
-        let mut inline = [Segment::default(); INLINE];
-        inline[0] = Segment { address: address.addr(), length };
-        Ok(Self { inline, heap: Vec::new(), current: 0, used: 0, remaining: length, fault: None })
-    }
-
     /// The buffers of an I/O vector of the active address space. `EINVAL`: too many, or too long together; `EFAULT`; `ENOMEM`.
     pub fn from_iovec(space: &AddressSpace, vector: UserPtr<iovec>, count: usize) -> Result<Self> {
         if count > MOST_SEGMENTS {
             return Err(Errno::EINVAL);
         }
-        let mut slice = Self::new(UserPtr::NULL, 0)?;
+        let inline = [Segment::default(); INLINE];
+        let mut slice = Self { inline, heap: Vec::new(), current: 0, used: 0, remaining: 0, total: 0, fault: None };
         if count > INLINE {
             slice.heap.try_reserve_exact(count).map_err(|_| Errno::ENOMEM)?;
         }
@@ -84,36 +68,8 @@ impl UserSlice {
         if !reachable {
             return Err(Errno::EFAULT);
         }
+        slice.total = slice.remaining;
         Ok(slice)
-    }
-
-    /// Bytes left.
-    #[must_use]
-    pub fn remaining(&self) -> usize {
-        self.remaining
-    }
-
-    /// Whether the last copy stopped at a fault that is not resolved yet.
-    #[must_use]
-    #[inline]
-    pub fn faulted(&self) -> bool {
-        self.fault.is_some()
-    }
-
-    /// Makes present what the last copy faulted on, and some pages after it. `EFAULT` when that cannot be; `ENOMEM`.
-    ///
-    /// After `Ok` the copy is to be tried again. Without a fault it does nothing.
-    pub fn resolve(&mut self, space: &AddressSpace) -> Result<()> {
-        let Some((address, access)) = self.fault.take() else { return Ok(()) };
-        space.fault(VirtAddr(address), access).map_err(|_| Errno::EFAULT)?;
-        let rest = self.segment().map_or(0, |segment| segment.length - self.used) as u64;
-        let end = address.saturating_add(rest.min(AHEAD << PAGE_SHIFT));
-        for page in ((address | PAGE_MASK) + 1..end).step_by(PAGE_SIZE) {
-            if space.fault(VirtAddr(page), access).is_err() {
-                break;
-            }
-        }
-        Ok(())
     }
 
     fn segment(&self) -> Option<Segment> {
@@ -148,10 +104,16 @@ impl UserSlice {
         }
         left == 0
     }
+}
 
-    /// Passes over `count` bytes without touching them.
-    pub fn skip(&mut self, count: usize) {
-        let mut left = count.min(self.remaining);
+impl UserBytes for UserSlice {
+    fn left(&self) -> usize {
+        self.remaining
+    }
+
+    fn seek(&mut self, position: usize) {
+        (self.current, self.used, self.remaining) = (0, 0, self.total);
+        let mut left = position.min(self.total);
         while left > 0 {
             let Some((_, room)) = self.next() else { return };
             let step = room.min(left);
@@ -159,6 +121,16 @@ impl UserSlice {
             self.remaining -= step;
             left -= step;
         }
+    }
+
+    fn faulted(&self) -> bool {
+        self.fault.is_some()
+    }
+
+    fn resolve(&mut self, space: &AddressSpace) -> Result<()> {
+        let Some((address, access)) = self.fault.take() else { return Ok(()) };
+        let rest = self.segment().map_or(0, |segment| segment.length - self.used);
+        make_present(space, address, rest, access)
     }
 }
 
@@ -220,26 +192,10 @@ impl IoSource for UserSlice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::host;
     use crate::memory::MemoryLimits;
 
     fn pointer(bytes: &mut [u8]) -> UserPtr<u8> {
         UserPtr::new(bytes.as_mut_ptr().expose_provenance() as u64)
-    }
-
-    #[test]
-    fn a_fault_shortens_a_copy_and_is_remembered() {
-        let space = AddressSpace::new(1, MemoryLimits::INITIAL).unwrap();
-        let mut memory = [0u8; 32];
-        let base = pointer(&mut memory);
-        let mut slice = UserSlice::new(base, 32).unwrap();
-        host::set_fault_at(Some(base.addr() as usize + 10));
-        assert_eq!(slice.put(b"0123456789abcdef"), 10);
-        assert!(slice.faulted());
-        assert_eq!(slice.resolve(&space), Err(Errno::EFAULT), "nothing is mapped there");
-        host::set_fault_at(None);
-        assert_eq!((slice.put(b"ab"), slice.put_zeros(100), IoSink::remaining(&slice)), (2, 20, 0));
-        assert_eq!(&memory[..13], b"0123456789ab\0");
     }
 
     #[test]
@@ -255,14 +211,14 @@ mod tests {
             let mut bytes = std::vec![0; 100];
             assert_eq!(slice.take(&mut bytes), total);
             assert_eq!(bytes.iter().filter(|&&byte| byte == b'x').count(), total);
+            slice.seek(total / 2);
+            assert_eq!(slice.take(&mut bytes), total - total / 2);
         }
     }
 
     #[test]
-    fn kernel_addresses_and_wrapping_vectors_are_refused() {
+    fn wrapping_vectors_are_refused() {
         let space = AddressSpace::new(1, MemoryLimits::INITIAL).unwrap();
-        assert_eq!(UserSlice::new(UserPtr::new(0xffff_0000_0000_0000), 1).err(), Some(Errno::EFAULT));
-        assert_eq!(UserSlice::new(UserPtr::new(0xffff_ffff_ffff_fff0), 0x100).err(), Some(Errno::EFAULT));
         let vector = [[0u64, i64::MAX as u64], [0, 1]];
         let user = UserPtr::new(vector.as_ptr().expose_provenance() as u64);
         let error = UserSlice::from_iovec(&space, user, 2).err();

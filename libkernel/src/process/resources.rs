@@ -51,6 +51,12 @@ impl Thread {
         self.resources.lock().space.clone()
     }
 
+    /// Looks at its open files without keeping them. Nothing that may close one.
+    #[inline]
+    pub fn with_files<R>(&self, look: impl FnOnce(&FdTable) -> R) -> R {
+        look(&self.resources.lock().files)
+    }
+
     /// Looks at its memory without keeping it.
     #[inline]
     pub fn with_space<R>(&self, look: impl FnOnce(&Arc<AddressSpace>) -> R) -> R {

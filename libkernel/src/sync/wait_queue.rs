@@ -145,8 +145,17 @@ impl WaitQueue {
         WaitUntil {
             listener: Listener::new(self).with_mode(WaitMode::Exclusive),
             condition,
+            tried: false,
             location: Location::caller(),
         }
+    }
+
+    /// Sleeps until `attempt`, which the caller made just before in vain, gives a value; every wake makes it try again.
+    ///
+    /// It is tried once more before sleeping, with the waiter on the queue. It must not sleep.
+    #[track_caller]
+    pub fn retry_until<T, F: FnMut() -> Option<T>>(&self, attempt: F) -> WaitUntil<'_, F> {
+        WaitUntil { listener: Listener::new(self), condition: attempt, tried: true, location: Location::caller() }
     }
 }
 
@@ -375,11 +384,13 @@ impl<Q: QueueRef> Drop for Listener<Q> {
     }
 }
 
-/// The future of [`WaitQueue::wait_until`].
+/// The future of [`WaitQueue::wait_until`] and [`WaitQueue::retry_until`].
 #[must_use]
 pub struct WaitUntil<'a, F> {
     listener: Listener<&'a WaitQueue>,
     condition: F,
+    /// The condition need not be looked at before the waiter is on the queue.
+    tried: bool,
     location: &'static Location<'static>,
 }
 
@@ -388,11 +399,12 @@ impl<T, F: FnMut() -> Option<T>> Future for WaitUntil<'_, F> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         // SAFETY: the listener stays pinned, the other fields are not pinned structurally.
-        let (mut listener, condition, location) = unsafe {
+        let (mut listener, condition, tried, location) = unsafe {
             let this = self.get_unchecked_mut();
-            (Pin::new_unchecked(&mut this.listener), &mut this.condition, this.location)
+            let tried = core::mem::take(&mut this.tried);
+            (Pin::new_unchecked(&mut this.listener), &mut this.condition, tried, this.location)
         };
-        if let Some(value) = condition() {
+        if !tried && let Some(value) = condition() {
             listener.consume();
             return Poll::Ready(value);
         }
