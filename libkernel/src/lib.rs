@@ -26,6 +26,7 @@ pub mod message;
 pub mod poll;
 pub mod process;
 pub mod random;
+pub mod rcu;
 pub mod sched;
 pub mod signal;
 pub mod sync;

@@ -7,12 +7,14 @@ pub mod sync {
     /// Loom's stand-ins.
     pub mod atomic {
         pub use loom::cell::Cell;
-        pub use loom::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+        pub use loom::sync::atomic::{AtomicPtr, AtomicU32, Ordering, fence};
     }
 }
 
 #[path = "../../src/message/inbox.rs"]
 pub mod inbox;
+#[path = "../../src/rcu/quiescence.rs"]
+pub mod quiescence;
 #[path = "../../src/task/state.rs"]
 pub mod task_state;
 #[path = "../../src/time/state.rs"]

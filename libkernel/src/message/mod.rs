@@ -21,6 +21,7 @@ pub use cores::{Statistics, pending, receive, send, statistics};
 pub use inbox::{Envelope, Inbox, Node, Post, Reader};
 pub use steal::StealRequest;
 
+use crate::rcu::GraceRequest;
 use crate::task::{Runnable, Task};
 use crate::time::Timer;
 
@@ -37,6 +38,10 @@ pub enum Message {
     StealAnswer(Box<StealRequest>),
     /// A timer of the receiver's queue was cancelled elsewhere.
     TimerCancelled(Arc<Timer>),
+    /// The sender's grace period waits for a quiescent state of the receiver.
+    GraceRequest(Box<GraceRequest>),
+    /// The answer to the receiver's request: the sender was without a reader.
+    GraceAnswer(Box<GraceRequest>),
     /// A closure to run on the receiver.
     Call(Call),
 }
@@ -50,6 +55,8 @@ pub enum Kind {
     Steal,
     StealAnswer,
     TimerCancelled,
+    GraceRequest,
+    GraceAnswer,
     Call(Entry),
 }
 
@@ -68,6 +75,8 @@ impl Post for Message {
                 let node = unsafe { NonNull::from(&(*timer).node) };
                 Envelope { node, content: timer.cast(), tag: Kind::TimerCancelled }
             }
+            Self::GraceRequest(request) => grace_envelope(request, Kind::GraceRequest),
+            Self::GraceAnswer(answer) => grace_envelope(answer, Kind::GraceAnswer),
             Self::Call(call) => {
                 let (node, content, entry) = call.into_parts();
                 Envelope { node, content, tag: Kind::Call(entry) }
@@ -86,6 +95,8 @@ impl Post for Message {
                 Kind::Steal => Self::Steal(Box::from_raw(content.cast::<StealRequest>().cast_mut())),
                 Kind::StealAnswer => Self::StealAnswer(Box::from_raw(content.cast::<StealRequest>().cast_mut())),
                 Kind::TimerCancelled => Self::TimerCancelled(Arc::from_raw(content.cast::<Timer>())),
+                Kind::GraceRequest => Self::GraceRequest(Box::from_raw(content.cast::<GraceRequest>().cast_mut())),
+                Kind::GraceAnswer => Self::GraceAnswer(Box::from_raw(content.cast::<GraceRequest>().cast_mut())),
                 Kind::Call(entry) => Self::Call(Call::from_parts(node, content, entry)),
             }
         }
@@ -102,6 +113,13 @@ fn task_envelope(runnable: Runnable, tag: Kind) -> Envelope<Kind> {
 fn steal_envelope(request: Box<StealRequest>, tag: Kind) -> Envelope<Kind> {
     let request = Box::into_raw(request);
     // SAFETY: the pointer was a box's a moment ago; the box's ownership is the message's now.
+    let node = unsafe { NonNull::from(&(*request).node) };
+    Envelope { node, content: request.cast_const().cast(), tag }
+}
+
+fn grace_envelope(request: Box<GraceRequest>, tag: Kind) -> Envelope<Kind> {
+    let request = Box::into_raw(request);
+    // SAFETY: as for steal requests.
     let node = unsafe { NonNull::from(&(*request).node) };
     Envelope { node, content: request.cast_const().cast(), tag }
 }
