@@ -11,6 +11,7 @@ mod fs;
 mod memory;
 mod panic;
 mod process;
+mod rcu;
 mod sched;
 mod selftest;
 mod signal;
@@ -18,6 +19,7 @@ mod symbols;
 mod syscall;
 mod task;
 mod tty;
+mod whereabouts;
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -90,7 +92,9 @@ extern "C" fn kernel_main(tree: u64, load_address: u64) -> ! {
         panic::give_up(format_args!("no timer: {error}"));
     }
     panic::init();
+    whereabouts::init();
     sched::init();
+    rcu::init();
     task::init();
     core_online::run(0);
     if let Some(seconds) = rtc::seconds(platform) {

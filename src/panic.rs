@@ -98,6 +98,13 @@ fn print(text: core::fmt::Arguments<'_>) {
     unsafe { uart::write_panicking(line.bytes()) };
 }
 
+/// Logs the functions that called each other up to the one with this frame pointer.
+pub fn log_backtrace(frame: usize) {
+    for address in backtrace::from(frame) {
+        log::warn!("  {address:#x} {}", symbols::Symbol::of_return_address(address));
+    }
+}
+
 fn print_backtrace(frame: usize) {
     for address in backtrace::from(frame) {
         print(format_args!("  {address:#x} {}", symbols::Symbol::of_return_address(address)));

@@ -15,6 +15,8 @@ use crate::arch::core_local;
 pub const SGI_MESSAGE: u32 = 0;
 /// SGI that stops a core for good; nothing stands before it.
 pub const SGI_STOP: u32 = 1;
+/// SGI that makes a core log what it is doing; nothing stands before it.
+pub const SGI_WHEREABOUTS: u32 = 2;
 
 /// The highest interrupt number served, plus one.
 const MAX_INTERRUPTS: usize = 288;

@@ -12,7 +12,7 @@ use alloc::sync::Arc;
 use libkernel::message::{self, Message, remote_call};
 use libkernel::sched::{Arrival, Departure, Preemption, RunQueue};
 use libkernel::task::{Decision, Runnable, Scheduler, Task};
-use libkernel::{machine, per_cpu, time};
+use libkernel::{machine, per_cpu, rcu, time};
 
 use crate::arch::core_local;
 use crate::drivers::core_online;
@@ -105,6 +105,8 @@ pub fn receive_messages() {
             Message::Moved(runnable) => enqueue_here(runnable, Arrival::Moved),
             Message::TimerCancelled(timer) => time::cancelled(&timer),
             Message::Call(call) => call.run(),
+            Message::GraceRequest(request) => rcu::requested(request),
+            Message::GraceAnswer(answer) => rcu::answered(answer),
             Message::Steal(request) => balance::answer(request),
             Message::StealAnswer(request) => balance::answered(request),
         }

@@ -1,6 +1,6 @@
 //! The executor: what every core does for ever, on its one kernel stack.
 
-use libkernel::time;
+use libkernel::{rcu, time};
 
 use crate::arch::registers;
 use crate::drivers::interrupts;
@@ -15,6 +15,7 @@ pub fn init() {
 pub fn run() -> ! {
     loop {
         sched::receive_messages();
+        rcu::quiescent();
         match sched::next() {
             Some(task) => {
                 task.accounting().times.begin();
@@ -31,11 +32,15 @@ pub fn run() -> ! {
 /// pending one ends the wait all the same.
 fn idle() {
     let state = registers::save_and_mask_interrupts();
+    // The last handler before the mask may have taken a request in.
+    rcu::quiescent();
     if !libkernel::message::pending() && !sched::has_work() {
         time::rearm();
         sched::enter_idle();
         if !libkernel::message::pending() {
+            rcu::enter_idle();
             registers::wait_for_interrupt();
+            rcu::leave_idle();
         }
         sched::leave_idle();
     }

@@ -12,6 +12,7 @@ use core::pin::Pin;
 use core::task::Poll;
 
 use libkernel::process::Thread;
+use libkernel::rcu;
 use libkernel::task::Task;
 
 use super::context::Context;
@@ -84,6 +85,7 @@ async fn body(mut cx: Context) {
             match syndrome.decode() {
                 Trap::Interrupt => {
                     interrupts::handle();
+                    rcu::quiescent();
                     registers::unmask_interrupts();
                 }
                 Trap::FpAccess => {

@@ -9,7 +9,7 @@ use super::barrier::Countdown;
 use super::callback::{Callback, Callbacks};
 use super::grace::{GracePeriods, Plan};
 use super::owned;
-use super::quiescence::{Quiescence, order_removals};
+use super::quiescence::Quiescence;
 use super::request::GraceRequest;
 use crate::machine::{self, MAX_CORES};
 use crate::message::{self, Message, remote_call};
@@ -155,7 +155,6 @@ fn report() {
     }
     let me = machine::core_id();
     let Some(core) = CORES.get(me) else { return };
-    order_removals();
     let mut sent = 0;
     let began = with(|grace| {
         let is_extended = |core: usize| CORES.get(core).is_none_or(|core| core.quiescence.is_extended());

@@ -6,6 +6,7 @@
 use alloc::boxed::Box;
 
 use super::callback::{Callback, Callbacks};
+use super::quiescence::order_removals;
 use super::request::{GraceRequest, Requests};
 
 /// How long retired objects wait for others to share their grace period, in nanoseconds.
@@ -130,8 +131,8 @@ impl GracePeriods {
         self.owed.pop()
     }
 
-    /// Begins a grace period if one is wanted and none is under way: this core is in a quiescent state, and a fence stands between the
-    /// removals and this call. Asks, by `send`, each of the `cores` but `me` that `is_extended` does not speak for. `true`: it has begun.
+    /// Begins a grace period if one is wanted and none is under way: this core is in a quiescent state. Asks, by
+    /// `send`, each of the `cores` but `me` that is not in an extended quiescent state. `true`: it has begun.
     pub fn begin(
         &mut self,
         me: usize,
@@ -148,6 +149,7 @@ impl GracePeriods {
         self.began = now;
         self.reported = false;
         self.current = core::mem::replace(&mut self.next, Batch::new());
+        order_removals();
         for core in (0..cores).filter(|core| *core != me && !is_extended(*core)) {
             self.unanswered |= 1 << core;
             let request = self.spare.pop();

@@ -5,7 +5,7 @@
 
 use core::arch::global_asm;
 
-use super::registers;
+use super::{core_local, registers};
 
 global_asm!(include_str!("vectors.s"));
 
@@ -76,6 +76,9 @@ fn report(pc: u64, esr: u64, far: u64) -> ! {
 #[unsafe(no_mangle)]
 extern "C" fn kernel_interrupt_handler() {
     crate::drivers::interrupts::handle();
+    if libkernel::rcu::is_wanted() {
+        core_local::this().set_need_resched();
+    }
 }
 
 #[unsafe(no_mangle)]

@@ -1,0 +1,83 @@
+//! Read-copy-update where it meets the machine: each core's worker, which drops what was retired on that core, and the report of a grace
+//! period that does not end. The protocol is `libkernel::rcu`; its quiescent states are told by the executor, the idle loop and the loop
+//! of a user thread.
+
+use alloc::sync::Arc;
+use core::fmt::Write;
+use core::future::poll_fn;
+use core::task::Poll;
+
+use libkernel::machine;
+use libkernel::rcu::{self, Plan};
+use libkernel::task::{AffinityMask, Task, yield_now};
+use libkernel::time::Alarm;
+
+use crate::console_log::Line;
+use crate::drivers::core_online;
+use crate::whereabouts;
+
+/// How many callbacks a worker runs before it lets others run.
+const BATCH: usize = 32;
+
+/// Makes each core take part when it comes online.
+pub fn init() {
+    core_online::register("read-copy-update", |core| {
+        rcu::online(core, crate::platform().core_count);
+        rcu::set_worker(new_worker(core));
+    });
+}
+
+fn new_worker(core: usize) -> Arc<Task> {
+    let mut name = Line::new();
+    let _ = write!(name, "rcu/{core}");
+    let task = Task::new(core::str::from_utf8(name.bytes()).unwrap_or("rcu"), work());
+    task.parameters().set_affinity(AffinityMask::only(core));
+    task
+}
+
+/// Runs callbacks whose grace period is over, begins a grace period when patience ends, and reports one that does not end.
+async fn work() {
+    let mut alarm = Alarm::new();
+    loop {
+        if rcu::run_callbacks(BATCH) == BATCH {
+            yield_now().await;
+            continue;
+        }
+        let until = match rcu::plan() {
+            Plan::Sleep => None,
+            Plan::Until(time) => Some(time),
+            Plan::Stalled(began, cores) => {
+                report_stall(began, cores);
+                continue;
+            }
+        };
+        sleep(until, &mut alarm).await;
+    }
+}
+
+/// Sleeps until the task is woken for whatever reason, or the time has come. Woken between the plan and the sleep, it does not sleep.
+async fn sleep(until: Option<u64>, alarm: &mut Alarm) {
+    let mut has_slept = false;
+    poll_fn(|context| {
+        if core::mem::replace(&mut has_slept, true) {
+            return Poll::Ready(());
+        }
+        if let Some(time) = until {
+            alarm.set(time, context.waker());
+        }
+        Poll::Pending
+    })
+    .await;
+    if until.is_some() {
+        alarm.clear();
+    }
+}
+
+/// Says which cores this core's grace period waits for, and lets them say what they do.
+fn report_stall(began: u64, cores: u32) {
+    let seconds = machine::monotonic_ns().saturating_sub(began) / 1_000_000_000;
+    for core in (0..u32::BITS).filter(|core| cores & (1 << core) != 0) {
+        log::warn!("core {}: a grace period waits for core {core} since {seconds} s", machine::core_id());
+        whereabouts::ask(core as usize);
+    }
+}
