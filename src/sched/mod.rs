@@ -32,6 +32,10 @@ impl Scheduler for Cores {
         let arrival = if runnable.entity.is_new() { Arrival::Born } else { Arrival::Woken };
         place(runnable, arrival);
     }
+
+    fn preempt() {
+        core_local::this().set_need_resched();
+    }
 }
 
 /// Gives each core its queue when it comes online.

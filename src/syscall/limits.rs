@@ -131,6 +131,9 @@ fn exchange(cx: &Context, process: &Process, resource: Resource, new: Option<Lim
         }
         Ok::<_, Errno>((old, limits.memory()))
     })?;
+    if new.is_some() && resource == Resource::Cpu {
+        process.processor_alarms().limit_changed(process);
+    }
     if new.is_some()
         && let Some(space) = process.space()
     {

@@ -363,6 +363,9 @@ pub async fn restart_syscall_blocking(cx: &mut Context) -> Result<usize> {
             cx.thread.signals().set_restart(block);
             Err(Errno::ERESTART_RESTARTBLOCK)
         }
+        RestartBlock::ProcessorSleep { clock, deadline, remaining } => {
+            super::time::resume_nap(cx, clock, deadline, UserPtr::new(remaining)).await
+        }
         RestartBlock::Futex { address, value, deadline, private, bits } => {
             super::futex::resume(cx, address, value, deadline, private, bits).await
         }

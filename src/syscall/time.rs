@@ -2,13 +2,14 @@
 #![forbid(unsafe_code)]
 
 use super::{Context, Outcome};
+use alloc::sync::Arc;
 use libkernel::memory::UserPtr;
 use libkernel::process::capability::Capability;
 use libkernel::process::clock::{Clock, from_timespec, to_timespec, to_timeval};
 use libkernel::signal::RestartBlock;
 use libkernel::task::interruptible;
 use libkernel::time::sleep_until;
-use libkernel::{Errno, Result, machine};
+use libkernel::{Errno, Result, machine, timers};
 
 /// `struct timespec`, `struct timeval`: two 64-bit words.
 pub type TimeSpec = [i64; 2];
@@ -104,12 +105,12 @@ pub fn clock_nanosleep(
     }
 }
 
-/// A clock that one can sleep by.
+/// A clock that one can sleep by. One's own CPU time stands still meanwhile.
 fn nap_clock(cx: &Context, clock: i32) -> Result<Clock> {
     let clock = Clock::from_id(clock, &cx.thread)?;
     match clock {
-        Clock::OwnThread => Err(Errno::EINVAL),
-        Clock::Thread { .. } | Clock::Process { .. } | Clock::OwnProcess => Err(Errno::EOPNOTSUPP),
+        Clock::OwnThread => Err(Errno::EOPNOTSUPP),
+        Clock::Thread { thread, .. } if Arc::ptr_eq(&thread, &cx.thread) => Err(Errno::EINVAL),
         Clock::RealtimeCoarse | Clock::MonotonicCoarse => Err(Errno::EOPNOTSUPP),
         clock => Ok(clock),
     }
@@ -123,14 +124,43 @@ pub async fn clock_nanosleep_blocking(
     time: UserPtr<TimeSpec>,
     remaining: UserPtr<TimeSpec>,
 ) -> Result<usize> {
-    let clock = nap_clock(cx, clock)?;
+    let id = clock;
+    let clock = nap_clock(cx, id)?;
     let time = from_timespec(cx.space().read_value(time)?)?;
+    if let Some(processor) = clock.processor_clock(&cx.thread) {
+        let absolute = flags & TIMER_ABSTIME != 0;
+        let deadline = if absolute { time } else { processor.read().saturating_add(time) };
+        return match interruptible(timers::sleep_until(processor, deadline)).await {
+            Ok(woken) => woken.map(|()| 0),
+            Err(_) if absolute => Err(Errno::ERESTARTNOHAND),
+            Err(_) => interrupted_nap(cx, id, deadline, remaining),
+        };
+    }
     if flags & TIMER_ABSTIME == 0 {
         return sleep(cx, machine::monotonic_ns().saturating_add(time), remaining).await;
     }
     let deadline = clock.to_monotonic(time).ok_or(Errno::EOPNOTSUPP)?;
     interruptible(sleep_until(deadline)).await.map_err(|_| Errno::ERESTARTNOHAND)?;
     Ok(0)
+}
+
+/// A sleep by CPU time until `deadline` was interrupted: stores what is left, and notes how to go on.
+fn interrupted_nap(cx: &Context, clock: i32, deadline: u64, remaining: UserPtr<TimeSpec>) -> Result<usize> {
+    if !remaining.is_null() {
+        let now = Clock::from_id(clock, &cx.thread)?.read(&cx.thread);
+        cx.space().write_value(remaining, to_timespec(deadline.saturating_sub(now)))?;
+    }
+    cx.thread.signals().set_restart(RestartBlock::ProcessorSleep { clock, deadline, remaining: remaining.addr() });
+    Err(Errno::ERESTART_RESTARTBLOCK)
+}
+
+/// Goes on with a sleep by CPU time until `deadline`.
+pub(super) async fn resume_nap(cx: &Context, clock: i32, deadline: u64, remaining: UserPtr<TimeSpec>) -> Result<usize> {
+    let processor = nap_clock(cx, clock)?.processor_clock(&cx.thread).ok_or(Errno::EINVAL)?;
+    match interruptible(timers::sleep_until(processor, deadline)).await {
+        Ok(woken) => woken.map(|()| 0),
+        Err(_) => interrupted_nap(cx, clock, deadline, remaining),
+    }
 }
 
 /// Sleeps until `deadline` on the monotonic clock. When a signal comes first, the rest of the time is stored and the sleep can be

@@ -9,7 +9,7 @@ use libkernel::process::capability::Capability;
 use libkernel::process::clock::{Clock, from_timespec, to_timespec};
 use libkernel::process::{Pid, table};
 use libkernel::signal::{Signal, SignalFile};
-use libkernel::timers::{ProcessTimers, Schedule, Setting, TimerFile};
+use libkernel::timers::{IntervalTimer, ProcessTimers, Schedule, Setting, TimerFile};
 use libkernel::{Errno, Result, machine};
 use linux_raw_sys::general as abi;
 
@@ -49,10 +49,14 @@ fn timers(cx: &Context) -> Arc<ProcessTimers> {
     cx.thread.process().signals().timers()
 }
 
-/// getitimer(2): only the timer in real time is kept.
+/// getitimer(2).
 pub fn getitimer(cx: &mut Context, which: u32, to: UserPtr<TimerSpec>) -> Result<usize> {
-    check_interval_timer(which)?;
-    let left = round_up(timers(cx).real().remaining());
+    let timers = timers(cx);
+    let left = match interval_timer(which)? {
+        None => timers.real().remaining(),
+        Some(which) => timers.interval(which).map_or(Setting::default(), |timer| timer.remaining()),
+    };
+    let left = round_up(left);
     cx.thread.space().write_value(to, scale(encode(left), |ns| Some(ns / 1000))?)?;
     Ok(0)
 }
@@ -65,8 +69,11 @@ pub fn setitimer(cx: &mut Context, which: u32, new: UserPtr<TimerSpec>, old: Use
         // As on Linux, no new setting switches the timer off.
         None => Setting::default(),
     };
-    check_interval_timer(which)?;
-    let before = timers(cx).real().set(schedule(setting, false, &Clock::Monotonic));
+    let timers = timers(cx);
+    let before = match interval_timer(which)? {
+        None => timers.real().set_in(setting),
+        Some(which) => timers.make_interval(which, cx.thread.process())?.set_in(setting),
+    };
     if let Some(old) = old.non_null() {
         space.write_value(old, scale(encode(round_up(before)), |ns| Some(ns / 1000))?)?;
     }
@@ -78,9 +85,12 @@ fn round_up(setting: Setting) -> Setting {
     Setting { value: setting.value.next_multiple_of(1000), ..setting }
 }
 
-fn check_interval_timer(which: u32) -> Result<()> {
+/// Which timer on CPU time the number names; `None`: the one in real time.
+fn interval_timer(which: u32) -> Result<Option<IntervalTimer>> {
     match which {
-        abi::ITIMER_REAL => Ok(()),
+        abi::ITIMER_REAL => Ok(None),
+        abi::ITIMER_VIRTUAL => Ok(Some(IntervalTimer::Virtual)),
+        abi::ITIMER_PROF => Ok(Some(IntervalTimer::Profiling)),
         _ => Err(Errno::EINVAL),
     }
 }
@@ -89,8 +99,8 @@ fn check_interval_timer(which: u32) -> Result<()> {
 fn timer_clock(cx: &Context, id: i32) -> Result<Clock> {
     let clock = Clock::from_id(id, &cx.thread)?;
     match clock {
-        Clock::Realtime | Clock::Monotonic => Ok(clock),
-        _ => Err(Errno::EOPNOTSUPP),
+        Clock::RealtimeCoarse | Clock::MonotonicCoarse => Err(Errno::EOPNOTSUPP),
+        _ => Ok(clock),
     }
 }
 
@@ -104,14 +114,14 @@ fn read_event(cx: &Context, event: UserPtr<u8>) -> Result<(u64, i32, u32, i32)> 
 
 /// timer_create(2).
 pub fn timer_create(cx: &mut Context, clock: i32, event: UserPtr<u8>, id: UserPtr<i32>) -> Result<usize> {
-    timer_clock(cx, clock)?;
+    let processor = timer_clock(cx, clock)?.processor_clock(&cx.thread);
     let timers = timers(cx);
     let number = match event.non_null() {
-        None => timers.create(clock, Some((Signal::ALRM, None, None)))?,
+        None => timers.create(clock, processor, Some((Signal::ALRM, None, None)))?,
         Some(event) => {
             let (value, signal, notify, tid) = read_event(cx, event)?;
             if notify & !abi::SIGEV_THREAD_ID == abi::SIGEV_NONE {
-                timers.create(clock, None)?
+                timers.create(clock, processor, None)?
             } else {
                 if notify & !(abi::SIGEV_THREAD_ID | abi::SIGEV_THREAD) != 0 {
                     return Err(Errno::EINVAL);
@@ -126,7 +136,8 @@ pub fn timer_create(cx: &mut Context, clock: i32, event: UserPtr<u8>, id: UserPt
                 } else {
                     None
                 };
-                timers.create(clock, Some((signal, Some(value), thread.as_ref().map(|thread| thread.signals()))))?
+                let thread = thread.as_ref().map(|thread| thread.signals());
+                timers.create(clock, processor, Some((signal, Some(value), thread)))?
             }
         }
     };
@@ -149,8 +160,13 @@ pub fn timer_settime(
     let space = cx.thread.space();
     let setting = decode(space.read_value(new)?)?;
     let (timer, clock) = timers(cx).get(id)?;
-    let clock = Clock::from_id(clock, &cx.thread)?;
-    let before = timer.set(schedule(setting, flags & abi::TIMER_ABSTIME != 0, &clock));
+    let before = if flags & abi::TIMER_ABSTIME != 0 {
+        // A clock of CPU time that is gone since shows nothing any more; its points stay what they are.
+        let clock = Clock::from_id(clock, &cx.thread).unwrap_or(Clock::OwnProcess);
+        timer.set(schedule(setting, true, &clock))
+    } else {
+        timer.set_in(setting)
+    };
     if let Some(old) = old.non_null() {
         space.write_value(old, encode(before))?;
     }

@@ -14,6 +14,7 @@ use core::task::Poll;
 use libkernel::process::Thread;
 use libkernel::rcu;
 use libkernel::task::Task;
+use libkernel::timers;
 
 use super::context::Context;
 use super::user_state::UserState;
@@ -51,8 +52,10 @@ impl<F: Future<Output = ()>> Future for UserThread<F> {
         let this = unsafe { self.get_unchecked_mut() };
         work::activate(&this.thread);
         this.state.begin_poll();
+        timers::begin_turn(&this.thread);
         // SAFETY: structural pinning of the one field that needs it.
         let result = unsafe { Pin::new_unchecked(&mut this.body) }.poll(context);
+        timers::end_turn(&this.thread);
         this.state.end_poll();
         result
     }

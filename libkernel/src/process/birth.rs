@@ -97,6 +97,7 @@ impl Unborn {
         if published.is_err() {
             process.withdraw(&self.thread);
         }
+        process.processor_alarms().thread_joined(&process);
         published
     }
 

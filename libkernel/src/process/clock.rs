@@ -4,6 +4,7 @@
 
 use super::id::Pid;
 use super::process::Process;
+use super::processor_clock::ProcessorClock;
 use super::table;
 use super::thread::Thread;
 use crate::{Errno, Result, machine};
@@ -85,18 +86,27 @@ impl Clock {
     /// What the clock shows, in nanoseconds.
     #[must_use]
     pub fn read(&self, caller: &Thread) -> u64 {
-        let sum = |usage: super::usage::Usage, user_only| {
-            if user_only { usage.user_ns } else { usage.user_ns.wrapping_add(usage.system_ns) }
-        };
         match self {
             Clock::Realtime | Clock::RealtimeCoarse => {
                 machine::monotonic_ns().wrapping_add(machine::realtime_offset_ns())
             }
             Clock::Monotonic | Clock::MonotonicCoarse => machine::monotonic_ns(),
-            Clock::OwnProcess => sum(caller.process().usage(), false),
-            Clock::OwnThread => sum(caller.usage(), false),
-            Clock::Process { process, user_only } => sum(process.usage(), *user_only),
-            Clock::Thread { thread, user_only } => sum(thread.usage(), *user_only),
+            Clock::OwnProcess => caller.process().processor_time().total,
+            Clock::OwnThread => caller.processor_time().total,
+            Clock::Process { process, user_only } => process.processor_time().of(*user_only),
+            Clock::Thread { thread, user_only } => thread.processor_time().of(*user_only),
+        }
+    }
+
+    /// The clock of CPU time that timers can stand on; `None` for the others.
+    #[must_use]
+    pub fn processor_clock(&self, caller: &Arc<Thread>) -> Option<ProcessorClock> {
+        match self {
+            Clock::OwnProcess => Some(ProcessorClock::of_process(caller.process(), false)),
+            Clock::OwnThread => Some(ProcessorClock::of_thread(caller, false)),
+            Clock::Process { process, user_only } => Some(ProcessorClock::of_process(process, *user_only)),
+            Clock::Thread { thread, user_only } => Some(ProcessorClock::of_thread(thread, *user_only)),
+            _ => None,
         }
     }
 

@@ -139,6 +139,15 @@ impl Limits {
         *old = new;
         Ok(())
     }
+
+    /// The soft limit on CPU time, which was `soft` seconds, has been reached and announced: the next is a second later.
+    pub(crate) fn advance_cpu(&mut self, soft: u64) {
+        if let Some(limit) = self.0.get_mut(Resource::Cpu as usize)
+            && limit.soft == soft
+        {
+            limit.soft = soft.saturating_add(1);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ mod numbers;
 pub mod pidfd;
 #[expect(clippy::module_inception, reason = "the noun of the room")]
 mod process;
+pub mod processor_clock;
 pub mod resources;
 pub(crate) mod roster;
 pub mod schedule;

@@ -14,6 +14,7 @@ use super::usage::Usage;
 use crate::memory::AddressSpace;
 use crate::signal::{ProcessSignals, Signal};
 use crate::sync::{IrqSpinLock, SpinLock, WaitQueue};
+use crate::timers::ProcessorAlarms;
 use crate::{Errno, Result};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -53,6 +54,7 @@ pub struct Process {
     pub(super) usage: SpinLock<UsageSums>,
     signals: Arc<ProcessSignals>,
     events: Arc<WaitQueue>,
+    processor_alarms: ProcessorAlarms,
 }
 
 /// What a process takes over from the one that made it.
@@ -114,6 +116,7 @@ impl Process {
                 stop_reported: false,
                 continued: false,
             }),
+            processor_alarms: ProcessorAlarms::new(limits.get(Resource::Cpu).soft != INFINITY),
             threads: IrqSpinLock::new(Threads { alive: Roster::new(), ending: None, exec: false }),
             limits: SpinLock::new(limits),
             name: SpinLock::new(name),
@@ -373,6 +376,13 @@ impl Process {
     #[inline]
     pub fn signals(&self) -> &Arc<ProcessSignals> {
         &self.signals
+    }
+
+    /// What is to happen when it has used some CPU time.
+    #[must_use]
+    #[inline]
+    pub fn processor_alarms(&self) -> &ProcessorAlarms {
+        &self.processor_alarms
     }
 
     /// Woken when a child of it, or it itself, has something to report to wait(2) or a pidfd.

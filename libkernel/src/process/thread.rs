@@ -34,6 +34,8 @@ pub struct Thread {
     clear_child_tid: AtomicUsize,
     robust_list: AtomicUsize,
     timer_slack: AtomicU64,
+    /// No alarm on its own CPU time is due before it has used so many nanoseconds.
+    processor_look: AtomicU64,
     exit_code: AtomicU8,
     start_ns: u64,
     signals: Arc<ThreadSignals>,
@@ -64,6 +66,7 @@ impl Thread {
             clear_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
             timer_slack: AtomicU64::new(TIMER_SLACK),
+            processor_look: AtomicU64::new(u64::MAX),
             exit_code: AtomicU8::new(0),
         }
     }
@@ -208,6 +211,14 @@ impl Thread {
     /// Sets how late its timed waits may end; `None`: the default.
     pub fn set_timer_slack(&self, slack: Option<u64>) {
         self.timer_slack.store(slack.unwrap_or(TIMER_SLACK), Ordering::Relaxed);
+    }
+
+    pub(crate) fn processor_look(&self) -> u64 {
+        self.processor_look.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_processor_look(&self, at: u64) {
+        self.processor_look.store(at, Ordering::Relaxed);
     }
 
     /// _exit(2): the thread, which calls this itself, ends on its way back to user mode.

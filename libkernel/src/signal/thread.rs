@@ -68,6 +68,15 @@ pub enum RestartBlock {
         /// User address.
         remaining: u64,
     },
+    /// clock_nanosleep on a clock of CPU time.
+    ProcessorSleep {
+        /// The clock's number.
+        clock: i32,
+        /// Nanoseconds of that clock.
+        deadline: u64,
+        /// User address, as above.
+        remaining: u64,
+    },
     /// A futex wait with a relative timeout.
     Futex {
         /// User address.

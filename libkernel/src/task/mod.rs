@@ -40,7 +40,7 @@ pub use interrupt::{Interrupted, Interruptible, interruptible};
 pub use parameters::{AffinityMask, Parameters, Policy};
 #[cfg(not(target_os = "none"))]
 pub use ready::host;
-pub use ready::{Scheduler, enqueue};
+pub use ready::{Scheduler, enqueue, preempt};
 pub use runnable::Runnable;
 pub use state::{Activity, TaskState};
 pub use task::{Decision, Task, TaskId};

@@ -10,6 +10,9 @@ pub trait Scheduler {
     /// Queues a task that was asleep on some core. Called in any context, interrupt handlers too, possibly under an
     /// interrupt-masking lock; may not sleep or allocate.
     fn enqueue(runnable: Runnable);
+
+    /// Asks for the scheduler at this core's next scheduling point. Any context.
+    fn preempt();
 }
 
 #[cfg(target_os = "none")]
@@ -18,6 +21,7 @@ mod linked {
     // SAFETY: `install_scheduler!` defines it with the same signature, in safe code.
     unsafe extern "Rust" {
         pub(super) safe fn __scheduler_enqueue(runnable: Runnable);
+        pub(super) safe fn __scheduler_preempt();
     }
 }
 
@@ -30,6 +34,14 @@ pub fn enqueue(runnable: Runnable) {
     host::Queue::enqueue(runnable);
 }
 
+/// Makes the current task of this core go through the scheduler before it runs on in user mode.
+pub fn preempt() {
+    #[cfg(target_os = "none")]
+    linked::__scheduler_preempt();
+    #[cfg(not(target_os = "none"))]
+    host::Queue::preempt();
+}
+
 /// Makes a type that implements [`Scheduler`](task::Scheduler) the scheduler of this kernel.
 #[macro_export]
 macro_rules! install_scheduler {
@@ -38,6 +50,11 @@ macro_rules! install_scheduler {
         #[inline]
         extern "Rust" fn __scheduler_enqueue(runnable: $crate::task::Runnable) {
             <$scheduler as $crate::task::Scheduler>::enqueue(runnable)
+        }
+
+        #[unsafe(no_mangle)]
+        extern "Rust" fn __scheduler_preempt() {
+            <$scheduler as $crate::task::Scheduler>::preempt()
         }
     };
 }
@@ -63,6 +80,8 @@ pub mod host {
         fn enqueue(runnable: Runnable) {
             READY.with_borrow_mut(|ready| ready.push_back(runnable));
         }
+
+        fn preempt() {}
     }
 
     /// The task that has been ready longest on this thread.

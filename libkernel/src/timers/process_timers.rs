@@ -6,6 +6,8 @@ use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::signal_timer::{Notice, SignalTimer};
+use crate::process::Process;
+use crate::process::processor_clock::ProcessorClock;
 use crate::signal::{ProcessSignals, Signal, SignalInfo, ThreadSignals};
 use crate::sync::IrqSpinLock;
 use crate::{Errno, Result};
@@ -16,10 +18,35 @@ pub type TimerId = u32;
 /// A POSIX timer and the number of the clock that its points in time are of.
 pub type PosixTimer = (Arc<SignalTimer>, i32);
 
+/// An interval timer on the process's CPU time (setitimer(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IntervalTimer {
+    /// `ITIMER_VIRTUAL`: user mode only.
+    Virtual = 0,
+    /// `ITIMER_PROF`: user mode and the kernel.
+    Profiling = 1,
+}
+
+impl IntervalTimer {
+    /// The signal that it sends.
+    const fn signal(self) -> Signal {
+        match self {
+            Self::Virtual => Signal::VTALRM,
+            Self::Profiling => Signal::PROF,
+        }
+    }
+
+    fn of_signal(signal: Signal) -> Option<Self> {
+        [Self::Virtual, Self::Profiling].into_iter().find(|timer| timer.signal() == signal)
+    }
+}
+
 /// Timers of one process; made when the first one is.
 pub struct ProcessTimers {
     process: Weak<ProcessSignals>,
     real: Arc<SignalTimer>,
+    /// `ITIMER_VIRTUAL` and `ITIMER_PROF`, once they were set.
+    intervals: IrqSpinLock<[Option<Arc<SignalTimer>>; 2]>,
     posix: IrqSpinLock<BTreeMap<TimerId, PosixTimer>>,
     next: AtomicU32,
 }
@@ -31,6 +58,7 @@ impl ProcessTimers {
         Arc::new(Self {
             real: SignalTimer::new(process.clone(), Notice::Plain(Signal::ALRM)),
             process,
+            intervals: IrqSpinLock::new([None, None]),
             posix: IrqSpinLock::new(BTreeMap::new()),
             next: AtomicU32::new(0),
         })
@@ -41,14 +69,36 @@ impl ProcessTimers {
         &self.real
     }
 
-    /// Makes a POSIX timer on the clock with this number. `signal` is what it sends, if anything, and to which thread if not to the process; the value
+    /// An interval timer on CPU time, if it was ever set.
+    pub fn interval(&self, which: IntervalTimer) -> Option<Arc<SignalTimer>> {
+        self.intervals.lock().get(which as usize)?.clone()
+    }
+
+    /// An interval timer on the CPU time of `owner`, whose timers these are.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub fn make_interval(&self, which: IntervalTimer, owner: &Arc<Process>) -> Result<Arc<SignalTimer>> {
+        if let Some(timer) = self.interval(which) {
+            return Ok(timer);
+        }
+        let clock = ProcessorClock::of_process(owner, which == IntervalTimer::Virtual);
+        let timer = SignalTimer::on_processor(self.process.clone(), Notice::Plain(which.signal()), clock)?;
+        match self.intervals.lock().get_mut(which as usize) {
+            Some(slot) => Ok(slot.get_or_insert(timer).clone()),
+            None => Err(Errno::EINVAL),
+        }
+    }
+
+    /// Makes a POSIX timer on the clock with this number, which is `processor` if it counts CPU time. `signal` is what it sends, if anything, and to which thread if not to the process; the value
     /// sent along is the timer's number where none is given.
     ///
     /// # Errors
-    /// `EAGAIN` when the process has no room for another.
+    /// `EAGAIN` when the process has no room for another; `EINVAL` when the subject of `processor` is gone.
     pub fn create(
         &self,
         clock: i32,
+        processor: Option<ProcessorClock>,
         signal: Option<(Signal, Option<u64>, Option<&Arc<ThreadSignals>>)>,
     ) -> Result<TimerId> {
         let process = self.process.upgrade().ok_or(Errno::EAGAIN)?;
@@ -61,7 +111,18 @@ impl ProcessTimers {
                 Notice::Detailed { info, thread: thread.map(Arc::downgrade) }
             }
         };
-        self.posix.lock().insert(id, (SignalTimer::new(self.process.clone(), notice), clock));
+        let timer = match processor {
+            None => SignalTimer::new(self.process.clone(), notice),
+            Some(processor) => {
+                let reserved = signal.is_some();
+                SignalTimer::on_processor(self.process.clone(), notice, processor).inspect_err(|_| {
+                    if reserved {
+                        process.unreserve_for_timer();
+                    }
+                })?
+            }
+        };
+        self.posix.lock().insert(id, (timer, clock));
         Ok(id)
     }
 
@@ -101,6 +162,9 @@ impl ProcessTimers {
         }
         if info.signal == Signal::ALRM {
             self.real.delivered();
+        }
+        if let Some(timer) = IntervalTimer::of_signal(info.signal).and_then(|which| self.interval(which)) {
+            timer.delivered();
         }
     }
 }

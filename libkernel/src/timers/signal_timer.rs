@@ -1,15 +1,20 @@
-//! A timer that sends a signal.
+//! A timer that sends a signal, on the monotonic clock or on one of CPU time.
+//!
+//! A periodic timer on the monotonic clock is set again when its signal is delivered. One on CPU time is set again as it expires, and
+//! counts what expires until the delivery, because a delivery may not read that clock.
 #![forbid(unsafe_code)]
 
 use alloc::sync::{Arc, Weak};
 use alloc::task::Wake;
 use core::task::Waker;
 
+use super::processor::ProcessorAlarm;
 use super::schedule::{Schedule, Setting};
-use crate::machine;
+use crate::process::processor_clock::ProcessorClock;
 use crate::signal::{ProcessSignals, Signal, SignalInfo, ThreadSignals};
 use crate::sync::IrqSpinLock;
 use crate::time::Alarm;
+use crate::{Result, machine};
 
 /// The shortest time after which a timer expires again whose signal had no effect, in nanoseconds.
 const SHORTEST_UNSEEN: u64 = 1_000_000;
@@ -33,18 +38,44 @@ pub enum Notice {
 pub struct SignalTimer {
     process: Weak<ProcessSignals>,
     notice: Notice,
-    /// Made once, because expiries may not allocate.
-    bell: Waker,
+    clock: TimerClock,
     state: IrqSpinLock<State>,
+}
+
+/// What the schedule's points in time are of, and what rings at them.
+enum TimerClock {
+    /// The monotonic clock. The waker is made once, because expiries may not allocate.
+    Monotonic(Waker),
+    /// CPU time.
+    Processor(ProcessorAlarm),
 }
 
 struct State {
     schedule: Schedule,
+    /// Not used on CPU time.
     alarm: Alarm,
-    /// A signal was sent and not delivered yet; the timer is set again when it is.
+    /// A signal was sent and not delivered yet.
     undelivered: bool,
+    /// On CPU time: expiries since the signal was sent.
+    missed: u64,
     /// Expiries that the last signal delivered stands for, besides the first.
     overrun: u32,
+}
+
+impl State {
+    /// The state of a timer that is off.
+    const fn off() -> IrqSpinLock<Self> {
+        let alarm = Alarm::new();
+        IrqSpinLock::new(Self { schedule: Schedule::OFF, alarm, undelivered: false, missed: 0, overrun: 0 })
+    }
+
+    /// Puts off the next expiry, which nobody may see, so that it does not keep a core busy.
+    fn postpone(&mut self, now: u64) {
+        if let Some(deadline) = self.schedule.deadline() {
+            let deadline = deadline.max(now.saturating_add(SHORTEST_UNSEEN));
+            self.schedule = Schedule::at(deadline, self.schedule.interval());
+        }
+    }
 }
 
 /// What the alarm rings. It holds the timer weakly: who drops a timer stops it.
@@ -61,13 +92,22 @@ impl Wake for Bell {
 impl SignalTimer {
     /// A timer that is off.
     pub fn new(process: Weak<ProcessSignals>, notice: Notice) -> Arc<Self> {
-        let state = State { schedule: Schedule::OFF, alarm: Alarm::new(), undelivered: false, overrun: 0 };
-        Arc::new_cyclic(|timer| Self {
-            process,
-            notice,
-            bell: Waker::from(Arc::new(Bell(timer.clone()))),
-            state: IrqSpinLock::new(state),
+        Arc::new_cyclic(|timer| {
+            let bell = Waker::from(Arc::new(Bell(timer.clone())));
+            Self { process, notice, clock: TimerClock::Monotonic(bell), state: State::off() }
         })
+    }
+
+    /// A timer on CPU time that is off.
+    ///
+    /// # Errors
+    /// `EINVAL` when the clock's subject is gone, `ENOMEM`.
+    pub fn on_processor(process: Weak<ProcessSignals>, notice: Notice, clock: ProcessorClock) -> Result<Arc<Self>> {
+        let alarm = ProcessorAlarm::new(clock)?;
+        Ok(Arc::new_cyclic(|timer| {
+            alarm.set_waker(Waker::from(Arc::new(Bell(timer.clone()))));
+            Self { process, notice, clock: TimerClock::Processor(alarm), state: State::off() }
+        }))
     }
 
     /// Whether it has room of its own in the process's queue of signals.
@@ -75,21 +115,50 @@ impl SignalTimer {
         matches!(self.notice, Notice::Detailed { .. })
     }
 
-    /// Changes the schedule and returns what the old one had left.
+    /// What its clock shows, in nanoseconds. Not to be called with a lock of signals or timers held.
+    fn now(&self) -> u64 {
+        match &self.clock {
+            TimerClock::Monotonic(_) => machine::monotonic_ns(),
+            TimerClock::Processor(alarm) => alarm.clock().read(),
+        }
+    }
+
+    /// Sets it to expire first in `setting.value` nanoseconds of its clock; returns what the old schedule had left.
+    pub fn set_in(&self, setting: Setting) -> Setting {
+        self.set(match setting.value {
+            0 => Schedule::OFF,
+            value => Schedule::at(self.now().saturating_add(value), setting.interval),
+        })
+    }
+
+    /// Changes the schedule, which is of its clock, and returns what the old one had left.
     pub fn set(&self, schedule: Schedule) -> Setting {
-        let now = machine::monotonic_ns();
-        let mut state = self.state.lock();
-        let before = state.schedule.remaining(now);
-        state.schedule = schedule;
-        state.undelivered = false;
-        state.overrun = 0;
-        self.arm(&mut state);
+        let now = self.now();
+        let before = {
+            let mut state = self.state.lock();
+            let before = state.schedule.remaining(now);
+            state.schedule = schedule;
+            state.undelivered = false;
+            state.missed = 0;
+            state.overrun = 0;
+            self.arm(&mut state);
+            before
+        };
+        if let TimerClock::Processor(alarm) = &self.clock
+            && schedule.deadline().is_some()
+        {
+            alarm.announce();
+            if schedule.is_due(now) {
+                self.expire();
+            }
+        }
         before
     }
 
     /// What is left to the next expiry.
     pub fn remaining(&self) -> Setting {
-        self.state.lock().schedule.remaining(machine::monotonic_ns())
+        let now = self.now();
+        self.state.lock().schedule.remaining(now)
     }
 
     /// Expiries that the last signal delivered stands for, besides the first: timer_getoverrun(2).
@@ -98,22 +167,40 @@ impl SignalTimer {
     }
 
     fn arm(&self, state: &mut State) {
-        match state.schedule.deadline() {
-            Some(deadline) if !matches!(self.notice, Notice::Silent) => {
-                state.alarm.set(deadline, &self.bell);
-            }
-            _ => state.alarm.clear(),
+        let deadline = state.schedule.deadline().filter(|_| !matches!(self.notice, Notice::Silent));
+        match (&self.clock, deadline) {
+            (TimerClock::Monotonic(bell), Some(deadline)) => state.alarm.set(deadline, bell),
+            (TimerClock::Monotonic(_), None) => state.alarm.clear(),
+            (TimerClock::Processor(alarm), deadline) => alarm.set(deadline),
         }
     }
 
-    /// The alarm has rung. In an interrupt.
+    /// The alarm has rung: in an interrupt, or, on CPU time, in a thread.
     fn expire(&self) {
+        let now = self.now();
         {
             let mut state = self.state.lock();
-            if state.undelivered || !state.schedule.is_due(machine::monotonic_ns()) {
+            if !state.schedule.is_due(now) {
                 return;
             }
-            state.undelivered = true;
+            let again = core::mem::replace(&mut state.undelivered, true);
+            match &self.clock {
+                TimerClock::Monotonic(_) if again => return,
+                TimerClock::Monotonic(_) => {}
+                TimerClock::Processor(_) => {
+                    let expiries = state.schedule.take(now);
+                    if again {
+                        state.missed = state.missed.saturating_add(expiries);
+                        state.postpone(now);
+                    } else {
+                        state.missed = expiries.saturating_sub(1);
+                    }
+                    self.arm(&mut state);
+                    if again {
+                        return;
+                    }
+                }
+            }
         }
         let Some(process) = self.process.upgrade() else { return };
         let sent = match &self.notice {
@@ -127,12 +214,9 @@ impl SignalTimer {
         if !sent {
             // Nobody will see it, so nobody will ask for the next one.
             let mut state = self.state.lock();
-            let now = machine::monotonic_ns();
             state.undelivered = false;
             state.schedule.take(now);
-            if let Some(deadline) = state.schedule.deadline() {
-                state.schedule = Schedule::at(deadline.max(now + SHORTEST_UNSEEN), state.schedule.interval());
-            }
+            state.postpone(now);
             self.arm(&mut state);
         }
     }
@@ -144,9 +228,15 @@ impl SignalTimer {
             return 0;
         }
         state.undelivered = false;
-        let expiries = state.schedule.take(machine::monotonic_ns());
-        state.overrun = expiries.saturating_sub(1).min(i32::MAX as u64) as u32;
-        self.arm(&mut state);
+        let missed = match &self.clock {
+            TimerClock::Monotonic(_) => {
+                let expiries = state.schedule.take(machine::monotonic_ns());
+                self.arm(&mut state);
+                expiries.saturating_sub(1)
+            }
+            TimerClock::Processor(_) => core::mem::take(&mut state.missed),
+        };
+        state.overrun = missed.min(i32::MAX as u64) as u32;
         state.overrun
     }
 }

@@ -5,10 +5,16 @@ use alloc::sync::Arc;
 use super::*;
 use crate::fs::FileObject;
 use crate::io::SliceSink;
+use crate::machine::host;
 use crate::poll::{PollEvents, PollTable};
+use crate::process::processor_clock::ProcessorClock;
 use crate::signal::{Action, Disposition, Next, ProcessSignals, Signal, SignalSet, ThreadSignals};
 use crate::task::Task;
-use crate::{Errno, machine, time};
+use crate::{Errno, machine, process, time};
+use alloc::task::Wake;
+use core::sync::atomic::AtomicUsize;
+use core::sync::atomic::Ordering::Relaxed;
+use core::task::Waker;
 
 #[test]
 fn expiries_are_counted_and_the_next_deadline_lies_ahead() {
@@ -81,7 +87,7 @@ fn an_interval_timer_sends_its_signal_and_goes_on_when_that_is_delivered() {
 fn a_posix_timers_overruns_are_those_up_to_the_delivery() {
     let s = scene();
     s.handle(Signal::USR1);
-    let id = s.timers.create(1, Some((Signal::USR1, Some(99), None))).unwrap();
+    let id = s.timers.create(1, None, Some((Signal::USR1, Some(99), None))).unwrap();
     let (timer, _) = s.timers.get(id).unwrap();
     timer.set(Schedule::at(machine::monotonic_ns() + 1000, 100_000));
     pass(1_000_000);
@@ -107,7 +113,7 @@ fn a_timer_whose_signal_is_ignored_keeps_running() {
 #[test]
 fn a_silent_timer_only_shows_the_time() {
     let s = scene();
-    let id = s.timers.create(1, None).unwrap();
+    let id = s.timers.create(1, None, None).unwrap();
     let (timer, _) = s.timers.get(id).unwrap();
     timer.set(Schedule::at(machine::monotonic_ns() + 1_000_000_000_000, 0));
     let left = timer.remaining().value;
@@ -132,4 +138,46 @@ fn a_timer_file_counts_expiries_until_they_are_read() {
     assert_eq!(read(), Err(Errno::EAGAIN));
     let mut short = [0; 7];
     assert_eq!(timer.read(&mut SliceSink::new(&mut short)), Err(Errno::EINVAL));
+}
+
+#[test]
+fn an_alarm_on_cpu_time_rings_in_the_turn_in_which_it_is_due() {
+    host::set_clock(Some(1_000_000));
+    let thread = process::tests::fork(&process::tests::init());
+    let times = &thread.task().unwrap().accounting().times;
+    let clock = ProcessorClock::of_thread(&thread, false);
+    let alarm = ProcessorAlarm::new(clock.clone()).unwrap();
+    let rung = Arc::new(Ring(AtomicUsize::new(0)));
+    alarm.set_waker(Waker::from(rung.clone()));
+    let turn = |from: u64, to: u64| {
+        host::set_clock(Some(from));
+        time::expire(from);
+        times.begin();
+        begin_turn(&thread);
+        let armed = host::armed_timer();
+        host::set_clock(Some(to));
+        end_turn(&thread);
+        times.end();
+        armed
+    };
+    assert_eq!(turn(2_000_000, 3_000_000), None, "nothing is armed for nobody");
+    alarm.set(Some(5_000_000));
+    alarm.announce();
+    assert_eq!(turn(10_000_000, 11_000_000), Some(14_000_000), "four of the five milliseconds are left");
+    assert_eq!(turn(20_000_000, 25_000_000), Some(23_000_000));
+    assert_eq!(rung.0.load(Relaxed), 0, "only a turn looks");
+    assert_eq!(clock.read(), 7_000_000);
+    assert_eq!(turn(30_000_000, 31_000_000), None);
+    assert_eq!(rung.0.load(Relaxed), 1);
+    turn(40_000_000, 50_000_000);
+    assert_eq!(rung.0.load(Relaxed), 1, "it rings once");
+    host::set_clock(None);
+}
+
+struct Ring(AtomicUsize);
+
+impl Wake for Ring {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
 }

@@ -22,6 +22,7 @@ tests!("cred":
     limits_can_be_lowered_not_raised,
     soft_limit_may_not_exceed_hard,
     limits_are_inherited_and_per_process,
+    cpu_limit_sends_sigxcpu,
     children_inherit_credentials,
 );
 
@@ -194,6 +195,16 @@ fn limits_are_inherited_and_per_process() {
     must(call!(SYS_prlimit64, child, libc::RLIMIT_CORE, 0, &mut found));
     assert_eq!(found, limit);
     must(kill(child, libc::SIGKILL));
+}
+
+fn cpu_limit_sends_sigxcpu() {
+    let child = spawn(|| {
+        must(setrlimit(libc::RLIMIT_CPU, 1, 4));
+        loop {
+            core::hint::spin_loop();
+        }
+    });
+    crate::check::killed(child, libc::SIGXCPU);
 }
 
 fn children_inherit_credentials() {

@@ -26,6 +26,7 @@ mod pipe;
 mod poll;
 mod proc;
 mod process;
+mod processor_time;
 mod sched;
 mod signal;
 mod smp;
@@ -97,6 +98,7 @@ const AREAS: &[&[Test]] = &[
     poll::TESTS,
     epoll::TESTS,
     time::TESTS,
+    processor_time::TESTS,
     proc::TESTS,
     device::TESTS,
     cred::TESTS,

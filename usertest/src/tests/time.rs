@@ -27,6 +27,7 @@ tests!("time":
     setting_realtime_leaves_monotonic,
     posix_timer_signals_and_overruns,
     posix_timer_can_be_read_and_stopped,
+    virtual_timer_counts_processor_time,
     sleep_survives_stop_and_continue,
 );
 
@@ -243,6 +244,22 @@ fn posix_timer_can_be_read_and_stopped() {
     assert_eq!(left, [0; 4]);
     must(call!(SYS_timer_settime, id, libc::TIMER_ABSTIME, &[0u64, 0, 0, 1], 0));
     must(sigtimedwait(bit(36), Some(SECOND)));
+}
+
+fn virtual_timer_counts_processor_time() {
+    must(on_signal(libc::SIGVTALRM, record, 0));
+    let timer = [0u64, 0, 0, 30_000];
+    must(call!(SYS_setitimer, libc::ITIMER_VIRTUAL, &timer, 0));
+    sleep_ms(60);
+    assert_eq!(seen(), 0, "it ran during sleep");
+    let end = now() + 5 * SECOND;
+    let mut number = 1u64;
+    while seen() == 0 && now() < end {
+        for _ in 0..10_000 {
+            number = core::hint::black_box(number.wrapping_mul(3));
+        }
+    }
+    assert_eq!((seen(), last_info().signal), (1, libc::SIGVTALRM));
 }
 
 fn sleep_survives_stop_and_continue() {

@@ -1,0 +1,331 @@
+//! Alarms on CPU time, and the limit on it (`RLIMIT_CPU`), without a tick.
+//!
+//! A CPU-time clock advances only while one of its threads has a core. So when a thread of a process that has such alarms gets
+//! one, the core's timer is armed for the earliest moment at which one of them can be due: the time left, divided by the
+//! number of cores that may be at work on it. The interrupt only asks for the scheduler; the thread goes through it, and as its next turn
+//! begins it looks what is due and rings, in its own context. Where nothing is armed, a turn costs one load and one compare.
+//!
+//! A thread that is started while others run, and an alarm that is set, make the running threads begin a new turn.
+#![forbid(unsafe_code)]
+
+use alloc::sync::{Arc, Weak};
+use alloc::task::Wake;
+use alloc::vec::Vec;
+use core::future::poll_fn;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::task::{Poll, Waker};
+
+use crate::fs::sysfs::online_cores;
+use crate::message::{self, remote_call};
+use crate::process::clock::SECOND;
+use crate::process::limits::{INFINITY, Limit, Resource};
+use crate::process::processor_clock::{ProcessorClock, ProcessorTime, Subject};
+use crate::process::{Process, Thread};
+use crate::signal::Signal;
+use crate::sync::{IrqSpinLock, SetOnce};
+use crate::task::{self, Activity, WaitLocation};
+use crate::time::Alarm;
+use crate::{Errno, Result, machine, per_cpu};
+
+/// How late an alarm may ring, in nanoseconds: a core is not interrupted more often for it.
+const GRAIN: u64 = 100_000;
+
+/// The alarms on the CPU time of a process and of its threads.
+pub struct ProcessorAlarms {
+    /// There is something that can become due. A thread reads it as its turn begins, after its task has become running; who
+    /// sets it looks afterwards who is running.
+    armed: AtomicBool,
+    /// No alarm on the process as a whole can be due before this point of the monotonic clock.
+    look_at: AtomicU64,
+    entries: IrqSpinLock<Vec<Entry>>,
+}
+
+struct Entry {
+    id: u64,
+    /// The thread, for an alarm on its own time.
+    thread: Option<Weak<Thread>>,
+    user_only: bool,
+    deadline: Option<u64>,
+    waker: Waker,
+}
+
+impl Entry {
+    /// How far off it is; `None` if it is off, or another thread's.
+    fn left(&self, process: ProcessorTime, thread: &Arc<Thread>, own: ProcessorTime) -> Option<u64> {
+        let time = match &self.thread {
+            None => process,
+            Some(of) if core::ptr::eq(of.as_ptr(), Arc::as_ptr(thread)) => own,
+            Some(_) => return None,
+        };
+        Some(self.deadline?.saturating_sub(time.of(self.user_only)))
+    }
+}
+
+/// Asks for the scheduler on the core whose timer rang.
+struct Preempt;
+
+impl Wake for Preempt {
+    fn wake(self: Arc<Self>) {
+        task::preempt();
+    }
+}
+
+static PREEMPT: SetOnce<Waker> = SetOnce::new();
+
+per_cpu! {
+    static NEXT_LOOK: Alarm = Alarm::new();
+}
+
+fn set_next_look(at: u64) {
+    if PREEMPT.get().is_none() {
+        // Whoever was first made the one that counts.
+        let _ = PREEMPT.set(Waker::from(Arc::new(Preempt)));
+    }
+    if let Some(waker) = PREEMPT.get() {
+        NEXT_LOOK.with(|alarm| alarm.set(at, waker));
+    }
+}
+
+/// A turn of `thread` begins on this core: in its own context, its task running.
+#[inline]
+pub fn begin_turn(thread: &Arc<Thread>) {
+    if thread.process().processor_alarms().is_armed() {
+        watch(thread);
+    }
+}
+
+/// The turn that [`begin_turn`] began is over.
+#[inline]
+pub fn end_turn(thread: &Thread) {
+    if thread.process().processor_alarms().is_armed() {
+        NEXT_LOOK.with(Alarm::clear);
+    }
+}
+
+#[cold]
+fn watch(thread: &Arc<Thread>) {
+    let alarms = thread.process().processor_alarms();
+    let own = thread.processor_time();
+    if machine::monotonic_ns() >= alarms.look_at() || own.total >= thread.processor_look() {
+        while let Some(waker) = alarms.take_due(thread) {
+            waker.wake();
+        }
+        enforce_limit(thread.process());
+        alarms.plan(thread);
+    }
+    let now = machine::monotonic_ns();
+    let left = thread.processor_look().saturating_sub(own.total);
+    let next = alarms.look_at().min(now.saturating_add(left));
+    if next != u64::MAX {
+        set_next_look(next.max(now.saturating_add(GRAIN)));
+    }
+}
+
+/// Sends what `RLIMIT_CPU` asks for (getrlimit(2)): `SIGXCPU` at the soft limit, which moves on by a second then, `SIGKILL` at
+/// the hard one.
+fn enforce_limit(process: &Process) {
+    let Limit { soft, hard } = process.limit(Resource::Cpu);
+    if soft == INFINITY {
+        return;
+    }
+    let used = process.processor_time().total / SECOND;
+    if used >= hard {
+        process.signals().send_kernel(Signal::KILL);
+    } else if used >= soft {
+        process.signals().send_kernel(Signal::XCPU);
+        process.with_limits(|limits| limits.advance_cpu(soft));
+    }
+}
+
+/// Makes the running threads among those that `concerned` selects begin a new turn.
+fn disturb(process: &Process, concerned: impl Fn(&Arc<Thread>) -> bool) {
+    let mut cores = 0u64;
+    process.for_each_thread(|thread| {
+        if let Some(task) = thread.task()
+            && task.activity() == Activity::Running
+            && concerned(thread)
+        {
+            cores |= 1u64.unbounded_shl(task.accounting().last_core() as u32);
+        }
+    });
+    while cores != 0 {
+        let core = cores.trailing_zeros() as usize;
+        cores &= cores - 1;
+        let interrupts = machine::mask_interrupts();
+        if core == machine::core_id() {
+            task::preempt();
+        } else {
+            let (message, _answer) = remote_call(task::preempt);
+            message::send(core, message);
+        }
+        machine::restore_interrupts(interrupts);
+    }
+}
+
+impl ProcessorAlarms {
+    /// None; but the process has a limit on its CPU time if `limited`.
+    pub(crate) const fn new(limited: bool) -> Self {
+        Self { armed: AtomicBool::new(limited), look_at: AtomicU64::new(0), entries: IrqSpinLock::new(Vec::new()) }
+    }
+
+    #[inline]
+    fn is_armed(&self) -> bool {
+        self.armed.load(Ordering::SeqCst)
+    }
+
+    fn look_at(&self) -> u64 {
+        self.look_at.load(Ordering::Relaxed)
+    }
+
+    /// The process has one more thread: its time may pass faster than was planned for.
+    pub(crate) fn thread_joined(&self, process: &Process) {
+        if self.is_armed() {
+            self.look_at.store(0, Ordering::Relaxed);
+            disturb(process, |_| true);
+        }
+    }
+
+    /// The limit of `process`, whose alarms these are, on its CPU time was set.
+    pub fn limit_changed(&self, process: &Process) {
+        self.armed.store(true, Ordering::SeqCst);
+        self.thread_joined(process);
+    }
+
+    fn take_due(&self, thread: &Arc<Thread>) -> Option<Waker> {
+        let (process, own) = (thread.process().processor_time(), thread.processor_time());
+        let mut entries = self.entries.lock();
+        let due = entries.iter_mut().find(|entry| entry.left(process, thread, own) == Some(0))?;
+        due.deadline = None;
+        Some(due.waker.clone())
+    }
+
+    /// Works out when to look next, for the process and for `thread`.
+    fn plan(&self, thread: &Arc<Thread>) {
+        let owner = thread.process();
+        let (process, own) = (owner.processor_time(), thread.processor_time());
+        let soft = owner.soft_limit(Resource::Cpu);
+        let cores = if owner.thread_count() > 1 { online_cores().max(1) as u64 } else { 1 };
+        let now = machine::monotonic_ns();
+        let entries = self.entries.lock();
+        let earliest = |threads: bool| {
+            let concerned = entries.iter().filter(|entry| entry.thread.is_some() == threads);
+            concerned.filter_map(|entry| entry.left(process, thread, own)).min()
+        };
+        let limit = soft.map(|soft| soft.saturating_mul(SECOND).saturating_sub(process.total));
+        let left = earliest(false).into_iter().chain(limit).min();
+        let look_at = left.map_or(u64::MAX, |left| now.saturating_add((left / cores).max(GRAIN)));
+        self.look_at.store(look_at, Ordering::Relaxed);
+        thread.set_processor_look(earliest(true).map_or(u64::MAX, |left| own.total.saturating_add(left.max(GRAIN))));
+        let armed = soft.is_some() || entries.iter().any(|entry| entry.deadline.is_some());
+        self.armed.store(armed, Ordering::SeqCst);
+    }
+}
+
+/// An alarm on a CPU-time clock, which wakes what it was made for. It is off until it is set, and after it has rung.
+pub struct ProcessorAlarm {
+    clock: ProcessorClock,
+    id: u64,
+}
+
+impl ProcessorAlarm {
+    /// An alarm that is off, and wakes nobody yet.
+    ///
+    /// # Errors
+    /// `EINVAL` when the clock's subject is gone, `ENOMEM`.
+    pub fn new(clock: ProcessorClock) -> Result<Self> {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let id = LAST.fetch_add(1, Ordering::Relaxed);
+        let process = clock.process().ok_or(Errno::EINVAL)?;
+        let thread = match &clock.subject {
+            Subject::Process(_) => None,
+            Subject::Thread(thread) => Some(thread.clone()),
+        };
+        let entry = Entry { id, thread, user_only: clock.user_only, deadline: None, waker: Waker::noop().clone() };
+        let mut entries = process.processor_alarms().entries.lock();
+        entries.try_reserve(1)?;
+        entries.push(entry);
+        drop(entries);
+        Ok(Self { clock, id })
+    }
+
+    /// The clock.
+    #[must_use]
+    pub fn clock(&self) -> &ProcessorClock {
+        &self.clock
+    }
+
+    fn with_entry(&self, action: impl FnOnce(&mut Entry)) {
+        let Some(process) = self.clock.process() else { return };
+        let mut entries = process.processor_alarms().entries.lock();
+        if let Some(entry) = entries.iter_mut().find(|entry| entry.id == self.id) {
+            action(entry);
+        }
+    }
+
+    /// Says what it wakes.
+    pub fn set_waker(&self, mut waker: Waker) {
+        self.with_entry(|entry| core::mem::swap(&mut entry.waker, &mut waker));
+    }
+
+    /// Sets it to ring when the clock shows `deadline`, or off. Call [`announce`](Self::announce) afterwards, with no lock held.
+    pub fn set(&self, deadline: Option<u64>) {
+        self.with_entry(|entry| entry.deadline = deadline);
+    }
+
+    /// Lets the threads that advance the clock know that it was set.
+    pub fn announce(&self) {
+        let Some(process) = self.clock.process() else { return };
+        let alarms = process.processor_alarms();
+        match &self.clock.subject {
+            Subject::Process(_) => alarms.look_at.store(0, Ordering::Relaxed),
+            Subject::Thread(thread) => {
+                if let Some(thread) = thread.upgrade() {
+                    thread.set_processor_look(0);
+                }
+            }
+        }
+        alarms.armed.store(true, Ordering::SeqCst);
+        disturb(&process, |thread| match &self.clock.subject {
+            Subject::Process(_) => true,
+            Subject::Thread(of) => core::ptr::eq(of.as_ptr(), Arc::as_ptr(thread)),
+        });
+    }
+}
+
+impl Drop for ProcessorAlarm {
+    fn drop(&mut self) {
+        let Some(process) = self.clock.process() else { return };
+        let mut entries = process.processor_alarms().entries.lock();
+        let gone = entries.iter().position(|entry| entry.id == self.id).map(|at| entries.swap_remove(at));
+        drop(entries);
+        drop(gone);
+    }
+}
+
+/// Sleeps until the clock shows `deadline`; for ever if nobody advances it.
+///
+/// # Errors
+/// As for [`ProcessorAlarm::new`].
+#[track_caller]
+pub fn sleep_until(clock: ProcessorClock, deadline: u64) -> impl Future<Output = Result<()>> {
+    let location = core::panic::Location::caller();
+    let mut alarm = None;
+    poll_fn(move |context| {
+        if alarm.is_none() {
+            match ProcessorAlarm::new(clock.clone()) {
+                Ok(new) => {
+                    new.set_waker(context.waker().clone());
+                    new.set(Some(deadline));
+                    new.announce();
+                    alarm = Some(new);
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        if clock.read() >= deadline {
+            return Poll::Ready(Ok(()));
+        }
+        WaitLocation::record(context.waker(), location);
+        Poll::Pending
+    })
+}
