@@ -20,6 +20,7 @@ mod syscall;
 mod task;
 mod tty;
 mod whereabouts;
+mod work;
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -106,6 +107,7 @@ extern "C" fn kernel_main(tree: u64, load_address: u64) -> ! {
     }
     uart::enable_interrupts(platform);
     registers::unmask_interrupts();
+    work::init();
     let root = fs::init(platform);
     match command_line().self_tests.as_deref() {
         Some(names) => selftest::start(names),

@@ -35,5 +35,6 @@ pub mod time;
 pub mod timers;
 pub mod tree;
 pub mod tty;
+pub mod work;
 
 pub use errno::{Errno, Result};

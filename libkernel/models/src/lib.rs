@@ -7,7 +7,7 @@ pub mod sync {
     /// Loom's stand-ins.
     pub mod atomic {
         pub use loom::cell::Cell;
-        pub use loom::sync::atomic::{AtomicPtr, AtomicU32, Ordering, fence};
+        pub use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
     }
 }
 
@@ -19,3 +19,7 @@ pub mod quiescence;
 pub mod task_state;
 #[path = "../../src/time/state.rs"]
 pub mod timer_state;
+#[path = "../../src/work/lane.rs"]
+pub mod work_lane;
+#[path = "../../src/work/state.rs"]
+pub mod work_state;

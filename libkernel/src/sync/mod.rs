@@ -5,12 +5,14 @@
 //! futures of tasks have to be.
 
 pub(crate) mod atomic;
+mod completion;
 mod lockdep;
 mod once;
 mod per_cpu;
 mod spin;
 mod wait_queue;
 
+pub use completion::Completion;
 pub use once::SetOnce;
 pub use per_cpu::PerCpu;
 pub use spin::{IrqSpinLock, IrqSpinLockGuard, SpinLock, SpinLockGuard};

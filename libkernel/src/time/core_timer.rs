@@ -66,6 +66,9 @@ pub(super) fn cancel(timer: &Arc<Timer>) {
     let home = timer.home() as usize;
     if home == machine::core_id() {
         TIMER.with(|core| core.queue.remove_cancelled(timer));
+        if timer.is_movable() {
+            drop(timer.take_waker());
+        }
     } else {
         message::send(home, Message::TimerCancelled(timer.clone()));
     }
@@ -75,6 +78,9 @@ pub(super) fn cancel(timer: &Arc<Timer>) {
 /// What a core does with [`Message::TimerCancelled`].
 pub fn cancelled(timer: &Arc<Timer>) {
     TIMER.with(|core| core.queue.remove_cancelled(timer));
+    if timer.is_movable() {
+        timer.wake();
+    }
 }
 
 /// What the timer interrupt does: wakes what is due at `now` and arms the timer for what comes next. Returns whether the slice of

@@ -5,6 +5,7 @@
 //! [`machine::monotonic_ns`](crate::machine::monotonic_ns).
 
 mod alarm;
+mod appointment;
 mod core_timer;
 mod queue;
 mod sleep;
@@ -15,6 +16,7 @@ mod timer;
 mod tests;
 
 pub use alarm::Alarm;
+pub use appointment::{Appointment, Due};
 pub use core_timer::{cancelled, expire, next_event, rearm, set_slice_end};
 pub use queue::TimerQueue;
 pub use sleep::{Elapsed, Sleep, Timeout, sleep_until, with_timeout};

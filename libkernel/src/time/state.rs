@@ -31,6 +31,12 @@ impl TimerState {
         self.0.load(Ordering::Acquire) == IDLE
     }
 
+    /// Whether the timer is in a queue and has not been cancelled.
+    #[inline]
+    pub fn is_armed(&self) -> bool {
+        self.0.load(Ordering::Acquire) == ARMED
+    }
+
     /// From idle to armed; `true` if it was idle, and the caller puts it into its core's queue.
     #[inline]
     #[must_use]

@@ -20,6 +20,8 @@ pub struct Timer {
     deadline: AtomicU64,
     sequence: AtomicU64,
     waker: IrqSpinLock<Option<Waker>>,
+    /// Its user is told when a cancellation from another core has reached home, to start it again there.
+    movable: bool,
     /// Belongs to the [`Armed`] token.
     links: UnsafeCell<Links<Armed>>,
 }
@@ -32,7 +34,17 @@ unsafe impl Sync for Timer {}
 impl Timer {
     /// An idle timer.
     pub(super) fn new() -> Arc<Self> {
+        Self::with(false)
+    }
+
+    /// An idle timer whose waker is also woken when its home core has let go of it after a cancellation from elsewhere.
+    pub(super) fn new_movable() -> Arc<Self> {
+        Self::with(true)
+    }
+
+    fn with(movable: bool) -> Arc<Self> {
         Arc::new(Self {
+            movable,
             node: Node::new(),
             state: TimerState::new(),
             home: Default::default(),
@@ -47,6 +59,21 @@ impl Timer {
     #[inline]
     pub(super) fn state(&self) -> &TimerState {
         &self.state
+    }
+
+    /// Whether it is armed, and goes off at `deadline` or earlier.
+    pub(super) fn is_armed_until(&self, deadline: u64) -> bool {
+        self.state.is_armed() && self.key().0 <= deadline
+    }
+
+    /// Whether its user wants to hear of a cancellation's end.
+    pub(super) fn is_movable(&self) -> bool {
+        self.movable
+    }
+
+    /// Forgets what the expiry wakes.
+    pub(super) fn take_waker(&self) -> Option<Waker> {
+        self.waker.lock().take()
     }
 
     /// Sets what the expiry wakes.
@@ -73,8 +100,7 @@ impl Timer {
 
     /// Wakes the user.
     pub(super) fn wake(&self) {
-        let waker = self.waker.lock().take();
-        if let Some(waker) = waker {
+        if let Some(waker) = self.take_waker() {
             waker.wake();
         }
     }
