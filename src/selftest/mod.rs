@@ -41,6 +41,8 @@ macro_rules! self_test {
 }
 
 mod tasks;
+mod tools;
+mod work;
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -58,7 +60,7 @@ use crate::console_log::Line;
 use crate::drivers::uart;
 
 /// All tests, in the order in which they run.
-const ROOMS: &[&[SelfTest]] = &[tasks::TESTS];
+const ROOMS: &[&[SelfTest]] = &[tasks::TESTS, work::TESTS];
 
 /// Passed, or why not.
 pub type Outcome = Result<(), String>;

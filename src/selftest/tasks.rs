@@ -4,15 +4,14 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::future::poll_fn;
-use core::sync::atomic::{AtomicUsize, Ordering};
 use core::task::Poll;
 
 use libkernel::machine;
 use libkernel::memory::frames;
-use libkernel::sync::WaitQueue;
 use libkernel::task::{Activity, AffinityMask, Task, yield_now};
 use libkernel::time::sleep_until;
 
+use super::tools::{CACHED_FRAMES, Tally, gone};
 use super::{Cx, Outcome, SelfTest};
 
 pub const TESTS: &[SelfTest] = &[
@@ -23,41 +22,6 @@ pub const TESTS: &[SelfTest] = &[
     self_test!("tasks", cancelled_sleepers_leave_nothing),
     self_test!("tasks", waves_without_end).by_name(),
 ];
-
-/// Frames that caches (magazines, half-filled slabs) may keep beyond what they held before.
-const CACHED_FRAMES: usize = 256;
-
-/// Counts what has happened, and lets one task wait for it.
-struct Tally {
-    count: AtomicUsize,
-    changed: WaitQueue,
-}
-
-impl Tally {
-    fn new() -> Arc<Self> {
-        Arc::new(Self { count: AtomicUsize::new(0), changed: WaitQueue::new() })
-    }
-
-    fn add(&self) {
-        self.count.fetch_add(1, Ordering::AcqRel);
-        self.changed.wake_all();
-    }
-
-    fn get(&self) -> usize {
-        self.count.load(Ordering::Acquire)
-    }
-
-    async fn reach(&self, wanted: usize) {
-        self.changed.wait_until(|| (self.get() >= wanted).then_some(())).await;
-    }
-}
-
-/// Waits until nobody else holds the task, which is a moment after it has finished.
-async fn gone(task: &Arc<Task>) {
-    while Arc::strong_count(task) > 1 {
-        yield_now().await;
-    }
-}
 
 async fn wave(count: usize) {
     let tally = Tally::new();

@@ -67,6 +67,11 @@ pub fn init() {
     let _ = SYSTEM.set(system);
 }
 
+/// The task that runs a core's normal items.
+pub fn worker(core: usize) -> Option<Arc<Task>> {
+    POOLS.pool(Class::Normal, core).worker().cloned()
+}
+
 fn employ(class: Class, core: usize, name: &str) {
     let pool = POOLS.pool(class, core);
     let worker = Task::new(name, pool.serve(|| core_local::this().need_resched()));

@@ -61,6 +61,11 @@ impl Pool {
         }
     }
 
+    /// The worker, once there is one.
+    pub fn worker(&self) -> Option<&Arc<Task>> {
+        self.worker.get()
+    }
+
     /// What the worker's task does for ever. `reschedule` says, between two items, whether the core should choose again.
     pub async fn serve(&self, reschedule: impl Fn() -> bool) {
         let mut reader = Reader::new();

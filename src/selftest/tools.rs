@@ -1,0 +1,97 @@
+//! What the rooms' tests share: counting and waiting for counts, running something on a given core, burning time.
+#![forbid(unsafe_code)]
+
+use alloc::sync::Arc;
+use core::future::Future;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use libkernel::machine;
+use libkernel::sync::{SpinLock, WaitQueue};
+use libkernel::task::{AffinityMask, Task, yield_now};
+
+/// Frames that caches (magazines, half-filled slabs) may keep beyond what they held before.
+pub const CACHED_FRAMES: usize = 256;
+
+/// Counts what has happened, and lets tasks wait for it.
+pub struct Tally {
+    count: AtomicUsize,
+    changed: WaitQueue,
+}
+
+impl Tally {
+    /// Nothing has happened.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self { count: AtomicUsize::new(0), changed: WaitQueue::new() })
+    }
+
+    /// Something happened. Any context.
+    pub fn add(&self) {
+        self.count.fetch_add(1, Ordering::AcqRel);
+        self.changed.wake_all();
+    }
+
+    /// How much has happened.
+    pub fn get(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// Sleeps until that much has happened.
+    pub async fn reach(&self, wanted: usize) {
+        self.changed.wait_until(|| (self.get() >= wanted).then_some(())).await;
+    }
+}
+
+/// Waits until nobody else holds the task, which is a moment after it has finished.
+pub async fn gone(task: &Arc<Task>) {
+    while Arc::strong_count(task) > 1 {
+        yield_now().await;
+    }
+}
+
+/// Starts a task that may run on one core only.
+pub fn spawn_on(core: usize, future: impl Future<Output = ()> + Send + 'static) -> Arc<Task> {
+    let task = Task::new("selftest/part", future);
+    task.parameters().set_affinity(AffinityMask::only(core));
+    task.wake();
+    task
+}
+
+/// Runs a future on one core, and waits for its result.
+pub async fn run_on<T: Send + 'static>(core: usize, future: impl Future<Output = T> + Send + 'static) -> T {
+    let slot = Arc::new((SpinLock::new(None), WaitQueue::new()));
+    let result = slot.clone();
+    spawn_on(core, async move {
+        let value = future.await;
+        *result.0.lock() = Some(value);
+        result.1.wake_all();
+    });
+    slot.1.wait_until(|| slot.0.lock().take()).await
+}
+
+/// Keeps the core for that many nanoseconds.
+pub fn burn(nanoseconds: u64) {
+    let end = machine::monotonic_ns() + nanoseconds;
+    while machine::monotonic_ns() < end {}
+}
+
+/// Whether one nanosecond is one instruction, as in the deterministic mode, so that figures mean something: the same loop takes the
+/// same time again and again.
+pub fn deterministic() -> bool {
+    let state = machine::mask_interrupts();
+    let lap = || {
+        let began = machine::monotonic_ns();
+        (0..2000).for_each(|_| core::hint::black_box(()));
+        machine::monotonic_ns() - began
+    };
+    lap();
+    let first = lap();
+    let same = (0..5).all(|_| lap().abs_diff(first) <= 16);
+    machine::restore_interrupts(state);
+    same
+}
+
+/// The value in the middle.
+pub fn median(values: &mut [u64]) -> u64 {
+    values.sort_unstable();
+    values.get(values.len() / 2).copied().unwrap_or(0)
+}
