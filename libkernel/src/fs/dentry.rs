@@ -1,25 +1,30 @@
 //! The directory-entry cache: names that were looked up, as a tree that mirrors the directories.
 //!
-//! Each directory's entry owns a hash table of those of its names that are known. The lock of that table also
+//! Each directory's entry owns a hash table of those of its names that are known. The lock of that table
 //! serialises all changes of the directory: whoever creates, removes or renames holds it while it calls the inode, so the
-//! cache and the directory never disagree. A look-up that hits takes that lock, compares one name and leaves.
+//! cache and the directory never disagree. A look-up reads the table under RCU and takes the lock only for what it does not find: it
+//! writes nothing but the reference count of what it takes along.
+//!
+//! What a name leads to is kept in one of two ways. A directory stays until no walk can stand in it any more, a grace period after its name
+//! has gone, so that walks pass through directories without counting references. Any other file goes with its last
+//! name and user at once, as whoever waits for its space expects; a walk that ends there counts a reference, or finds it gone.
 //!
 //! Lock order: the rename lock (`namespace.rs`), then tables of children (two at once only under the rename lock),
 //! then the place of an entry, then whatever the file system has. Nothing here sleeps.
 #![forbid(unsafe_code)]
 
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 
-use hashbrown::HashTable;
-
 use super::inode::{Inode, NAME_MAX};
+use super::metadata::FileType;
 use super::name::{self, Name};
-use crate::sync::{SpinLock, SpinLockGuard};
+use crate::rcu::{self, Hashed, RcuBox, RcuTable, ReadGuard, TableGuard};
+use crate::sync::SpinLock;
 use crate::{Errno, Result};
 
-/// From how many entries on a directory that gains one first drops those of its entries that nobody uses.
+/// From how many entries on a directory that gains one first drops those of its files' entries that nobody uses.
 const MANY: usize = 32 * 1024;
 
 static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -28,7 +33,7 @@ static COUNT: AtomicUsize = AtomicUsize::new(0);
 pub struct Dentry {
     inode: Arc<dyn Inode>,
     place: SpinLock<Place>,
-    children: SpinLock<Children>,
+    children: RcuTable<Child>,
     /// Whether this directory's names stay until the VFS removes them.
     caches: bool,
     /// How many mounts cover this entry.
@@ -42,14 +47,86 @@ struct Place {
 }
 
 /// The known names of one directory; holding it excludes changes of the directory.
-pub struct Children {
-    table: HashTable<Child>,
+pub struct Children<'d> {
+    table: TableGuard<'d, Child>,
 }
 
+/// One known name.
 struct Child {
     hash: u64,
     name: Name,
-    dentry: Arc<Dentry>,
+    kept: Kept,
+}
+
+/// How an entry of the table keeps the entry that its name leads to.
+enum Kept {
+    Directory(Arc<Dentry>),
+    File {
+        dentry: Weak<Dentry>,
+        /// Taken out, under the lock of the table, when the name goes.
+        own: SpinLock<Option<Arc<Dentry>>>,
+    },
+}
+
+impl Hashed for Child {
+    #[inline]
+    fn hash(&self) -> u64 {
+        self.hash
+    }
+}
+
+impl Child {
+    fn new(name: Name, dentry: Arc<Dentry>) -> Self {
+        let kept = if dentry.inode.attributes().kind() == FileType::Directory {
+            Kept::Directory(dentry)
+        } else {
+            Kept::File { dentry: Arc::downgrade(&dentry), own: SpinLock::new(Some(dentry)) }
+        };
+        Self { hash: name::hash(&name), name, kept }
+    }
+
+    #[inline]
+    fn has_name(&self, name: &[u8]) -> bool {
+        *self.name == *name
+    }
+
+    /// What the name leads to, unless that is gone.
+    #[inline]
+    fn dentry(&self) -> Option<Arc<Dentry>> {
+        match &self.kept {
+            Kept::Directory(directory) => Some(directory.clone()),
+            Kept::File { dentry, .. } => dentry.upgrade(),
+        }
+    }
+
+    /// What the name led to, now that it has been taken out of the table.
+    fn give_up(&self) -> Option<Arc<Dentry>> {
+        match &self.kept {
+            Kept::Directory(directory) => Some(directory.clone()),
+            Kept::File { own, .. } => own.lock().take(),
+        }
+    }
+
+    /// Gives up a file that nobody uses, for good: no look-up finds it any more. The table is locked.
+    fn give_up_unused(&self) -> bool {
+        let Kept::File { own, .. } = &self.kept else { return false };
+        let mut own = own.lock();
+        match own.take().map(Arc::try_unwrap) {
+            Some(Err(used)) => {
+                *own = Some(used);
+                false
+            }
+            Some(Ok(_)) | None => true,
+        }
+    }
+}
+
+/// What the cache knows of a name.
+pub enum Cached<'g> {
+    /// A directory, which stays while the guard lives.
+    Directory(&'g Arc<Dentry>),
+    /// Another file.
+    File(Arc<Dentry>),
 }
 
 impl Dentry {
@@ -64,7 +141,7 @@ impl Dentry {
         Arc::new(Self {
             inode,
             place: SpinLock::new(Place { parent, name }),
-            children: SpinLock::new(Children { table: HashTable::new() }),
+            children: RcuTable::new(),
             caches,
             mounts: AtomicU32::new(0),
             removed: AtomicBool::new(false),
@@ -133,8 +210,22 @@ impl Dentry {
     }
 
     /// Excludes changes of this directory.
-    pub fn lock_children(&self) -> SpinLockGuard<'_, Children> {
-        self.children.lock()
+    pub fn lock_children(&self) -> Children<'_> {
+        Children { table: self.children.lock() }
+    }
+
+    /// What the cache knows of `name` in this directory. It may miss what is being changed; then [`child`](Self::child) knows.
+    #[inline]
+    pub fn cached<'g>(&'g self, guard: &'g ReadGuard, name: &[u8]) -> Option<Cached<'g>> {
+        match &self.find(guard, name)?.kept {
+            Kept::Directory(directory) => Some(Cached::Directory(directory)),
+            Kept::File { dentry, .. } => dentry.upgrade().map(Cached::File),
+        }
+    }
+
+    #[inline]
+    fn find<'g>(&'g self, guard: &'g ReadGuard, name: &[u8]) -> Option<&'g Child> {
+        self.children.find(guard, name::hash(name), |child| child.has_name(name))
     }
 
     /// Finds `name` in this directory, in the cache or by asking the inode.
@@ -146,7 +237,8 @@ impl Dentry {
         if !self.caches {
             return self.transient_child(name);
         }
-        self.children.lock().get(self, name)
+        let cached = self.find(&rcu::read(), name).and_then(Child::dentry);
+        cached.map_or_else(|| self.lock_children().get(self, name), Ok)
     }
 
     fn transient_child(self: &Arc<Self>, name: &[u8]) -> Result<Arc<Dentry>> {
@@ -173,32 +265,31 @@ impl Dentry {
     /// Drops the cached names below this root, which nobody can reach any more.
     pub fn forget_tree(&self) {
         let mut doomed: Vec<Arc<Dentry>> = Vec::new();
-        let mut table = core::mem::take(&mut self.children.lock().table);
-        loop {
-            for child in table.drain() {
-                if doomed.try_reserve(1).is_ok() {
-                    doomed.push(child.dentry);
+        let collect = |directory: &Dentry, doomed: &mut Vec<_>| {
+            directory.children.lock().clear(|child| {
+                if let Some(dentry) = child.give_up()
+                    && doomed.try_reserve(1).is_ok()
+                {
+                    doomed.push(dentry);
                 }
-            }
-            let Some(next) = doomed.pop() else { break };
-            table = core::mem::take(&mut next.children.lock().table);
+            });
+        };
+        collect(self, &mut doomed);
+        while let Some(next) = doomed.pop() {
+            collect(&next, &mut doomed);
         }
     }
 }
 
-impl Children {
-    fn find(&self, hash: u64, name: &[u8]) -> Option<&Child> {
-        self.table.find(hash, |child| child.hash == hash && *child.name == *name)
-    }
-
+impl<'d> Children<'d> {
     /// The entry of this name in `directory`, whose children these are.
     ///
     /// # Errors
     /// As [`Dentry::child`].
     pub fn get(&mut self, directory: &Arc<Dentry>, name: &[u8]) -> Result<Arc<Dentry>> {
-        let hash = name::hash(name);
-        if let Some(child) = self.find(hash, name) {
-            return Ok(child.dentry.clone());
+        let cached = self.table.find(name::hash(name), |child| child.has_name(name));
+        if let Some(dentry) = cached.and_then(Child::dentry) {
+            return Ok(dentry);
         }
         if name.len() > NAME_MAX {
             return Err(Errno::ENAMETOOLONG);
@@ -221,19 +312,14 @@ impl Children {
     }
 
     fn insert(&mut self, name: Name, dentry: Arc<Dentry>) -> Result<()> {
-        if self.table.len() == self.table.capacity() && COUNT.load(Relaxed) > MANY {
-            self.table.retain(|child| Arc::strong_count(&child.dentry) > 1 || child.dentry.is_mount_point());
+        if self.table.is_full() && COUNT.load(Relaxed) > MANY {
+            self.table.retain(|child| !child.give_up_unused());
         }
-        self.table.try_reserve(1, |child| child.hash).map_err(|_| Errno::ENOMEM)?;
-        let hash = name::hash(&name);
-        self.table.insert_unique(hash, Child { hash, name, dentry }, |child| child.hash);
-        Ok(())
+        self.table.insert(RcuBox::try_new(Child::new(name, dentry))?)
     }
 
     fn take(&mut self, name: &[u8]) -> Option<Arc<Dentry>> {
-        let hash = name::hash(name);
-        let found = self.table.find_entry(hash, |child| child.hash == hash && *child.name == *name);
-        Some(found.ok()?.remove().0.dentry)
+        self.table.remove(name::hash(name), |child| child.has_name(name))?.give_up()
     }
 
     /// Takes out a name that the directory has lost. The caller drops the result when it holds no lock any more.
@@ -252,7 +338,7 @@ impl Children {
         &mut self,
         name: &[u8],
         new_directory: &Arc<Dentry>,
-        target: Option<&mut Children>,
+        target: Option<&mut Children<'d>>,
         new_name: &[u8],
     ) -> Result<Option<Arc<Dentry>>> {
         let moved = self.take(name);
@@ -280,7 +366,7 @@ impl Children {
         &mut self,
         name: &[u8],
         directory: &Arc<Dentry>,
-        other: Option<&mut Children>,
+        other: Option<&mut Children<'d>>,
         other_name: &[u8],
         other_directory: &Arc<Dentry>,
     ) -> Result<()> {

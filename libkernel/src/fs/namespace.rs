@@ -91,7 +91,7 @@ fn add_name(
     directory: &Path,
     name: &[u8],
     caller: &Caller<'_>,
-    make: impl FnOnce(&Arc<Dentry>, &mut Children) -> Result<Arc<Dentry>>,
+    make: impl FnOnce(&Arc<Dentry>, &mut Children<'_>) -> Result<Arc<Dentry>>,
 ) -> Result<Arc<Dentry>> {
     permission::check(directory.inode().attributes(), caller.credentials, Access::EXECUTE)?;
     let mut children = directory.dentry.lock_children();
@@ -228,12 +228,12 @@ pub fn rename(
 /// What a rename leaves to be dropped when the locks are gone.
 type Leftovers = (Arc<Dentry>, Option<Arc<Dentry>>, Option<Arc<Dentry>>);
 
-fn rename_locked(
+fn rename_locked<'d>(
     caller: &Caller<'_>,
     old: &Parent<'_>,
     new: &Parent<'_>,
-    from: &mut Children,
-    mut to: Option<&mut Children>,
+    from: &mut Children<'d>,
+    mut to: Option<&mut Children<'d>>,
     mode: RenameMode,
 ) -> Result<Leftovers> {
     let (Last::Name { name, slash }, Last::Name { name: new_name, slash: new_slash }) = (old.last, new.last) else {

@@ -1,15 +1,17 @@
 //! From a path's text to a file (path_resolution(7)).
 //!
-//! A walk holds the path of where it stands and no lock. A component that the directory-entry cache knows costs one
-//! permission check, one hash and one locked look-up; nothing is copied or allocated.
+//! A walk holds the path of where it stands and no lock. As far as the directory-entry cache leads on through directories it goes under one
+//! RCU guard: each component costs a permission check, a hash and a look-up, and writes nothing; only where it stops it counts a
+//! reference. Symbolic links, mount points, `..` and what the cache does not know are single steps.
 #![forbid(unsafe_code)]
 
 use super::caller::Caller;
+use super::dentry::Cached;
 use super::inode::Link;
 use super::metadata::FileType;
 use super::mount::Path;
 use super::permission::{self, Access};
-use crate::{Errno, Result};
+use crate::{Errno, Result, rcu};
 
 /// How many symbolic links one walk follows.
 const MAX_LINKS: u32 = 40;
@@ -65,8 +67,12 @@ fn next_component<'p>(path: &mut &'p [u8]) -> Option<&'p [u8]> {
     Some(component)
 }
 
-fn only_slashes(path: &[u8]) -> bool {
-    path.iter().all(|&byte| byte == b'/')
+/// What stands before the last component of a path, that component (empty if there is none), and whether slashes follow it.
+fn split_last(path: &[u8]) -> (&[u8], &[u8], bool) {
+    let after = |position: Option<usize>| position.map_or(0, |position| position + 1);
+    let (body, slashes) = path.split_at(after(path.iter().rposition(|&byte| byte != b'/')));
+    let (before, name) = body.split_at(after(body.iter().rposition(|&byte| byte == b'/')));
+    (before, name, !slashes.is_empty())
 }
 
 impl<'a> Walk<'a> {
@@ -107,20 +113,14 @@ impl<'a> Walk<'a> {
             return Err(Errno::ENOENT);
         }
         let mut directory = self.start(base, path);
-        let mut rest = path;
-        let mut last = Last::Root;
-        while let Some(component) = next_component(&mut rest) {
-            if !only_slashes(rest) {
-                self.step(&mut directory, component, LastLink::Follow)?;
-                continue;
-            }
-            last = match component {
-                b"." => Last::Dot,
-                b".." => Last::DotDot,
-                name => Last::Name { name, slash: !rest.is_empty() },
-            };
-            break;
-        }
+        let (before, name, slash) = split_last(path);
+        self.walk(&mut directory, before, LastLink::Follow)?;
+        let last = match name {
+            b"" => Last::Root,
+            b"." => Last::Dot,
+            b".." => Last::DotDot,
+            name => Last::Name { name, slash },
+        };
         if directory.inode().attributes().kind() != FileType::Directory {
             return Err(Errno::ENOTDIR);
         }
@@ -129,12 +129,56 @@ impl<'a> Walk<'a> {
 
     fn walk(&mut self, at: &mut Path, path: &[u8], last: LastLink) -> Result<()> {
         let mut rest = path;
-        while let Some(component) = next_component(&mut rest) {
+        loop {
+            self.glide(at, &mut rest, last)?;
+            let Some(component) = next_component(&mut rest) else { break };
             let link = if rest.is_empty() { last } else { LastLink::Follow };
             self.step(at, component, link)?;
         }
         if path.last() == Some(&b'/') && at.inode().attributes().kind() != FileType::Directory {
             return Err(Errno::ENOTDIR);
+        }
+        Ok(())
+    }
+
+    /// Goes on as far as the cache knows directories, and to a file if one stands at the end.
+    fn glide(&self, at: &mut Path, rest: &mut &[u8], last: LastLink) -> Result<()> {
+        let guard = rcu::read();
+        let mut directory = &at.dentry;
+        let mut ahead = *rest;
+        let mut found = None;
+        loop {
+            let mut beyond = ahead;
+            let Some(component) = next_component(&mut beyond) else { break };
+            if matches!(component, b"." | b"..") {
+                break;
+            }
+            let attributes = directory.inode().attributes();
+            if attributes.kind() != FileType::Directory {
+                return Err(Errno::ENOTDIR);
+            }
+            permission::check(attributes, self.caller.credentials, Access::EXECUTE)?;
+            match directory.cached(&guard, component) {
+                Some(Cached::Directory(child)) if !child.is_mount_point() => {
+                    directory = child;
+                    ahead = beyond;
+                }
+                Some(Cached::File(file)) if !file.is_mount_point() => {
+                    let kept = beyond.is_empty() && last == LastLink::Keep;
+                    if kept || file.inode().attributes().kind() != FileType::Symlink {
+                        found = Some(file);
+                        ahead = beyond;
+                    }
+                    break;
+                }
+                _ => break,
+            }
+        }
+        if ahead.len() != rest.len() {
+            let found = found.unwrap_or_else(|| directory.clone());
+            drop(guard);
+            at.dentry = found;
+            *rest = ahead;
         }
         Ok(())
     }
@@ -219,5 +263,12 @@ mod tests {
         assert_eq!(next_component(&mut path), Some(&b"lib"[..]));
         assert_eq!(path, b"/");
         assert_eq!(next_component(&mut path), None);
+    }
+
+    #[test]
+    fn the_last_component_is_split_off() {
+        assert_eq!(split_last(b"//usr///lib//"), (&b"//usr///"[..], &b"lib"[..], true));
+        assert_eq!(split_last(b"lib"), (&b""[..], &b"lib"[..], false));
+        assert_eq!(split_last(b"//"), (&b""[..], &b""[..], true));
     }
 }

@@ -62,8 +62,8 @@ pub use table::{Hashed, RcuTable, TableGuard};
 
 #[cfg(target_os = "none")]
 pub use cores::{
-    Statistics, answered, enter_idle, is_wanted, leave_idle, online, plan, quiescent, requested, run_callbacks, set_worker, statistics,
-    unanswered,
+    Statistics, answered, enter_idle, is_wanted, leave_idle, online, plan, quiescent, requested, run_callbacks,
+    set_worker, statistics, unanswered,
 };
 #[cfg(not(target_os = "none"))]
 pub use host::wait as wait_for_collector;

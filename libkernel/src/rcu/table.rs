@@ -263,6 +263,14 @@ impl<E: Hashed> TableGuard<'_, E> {
         }
     }
 
+    /// Takes all entries out, and shows `each` of them.
+    pub fn clear(&mut self, mut each: impl FnMut(&E)) {
+        self.retain(|entry| {
+            each(entry);
+            false
+        });
+    }
+
     /// Empties the slot with this number.
     fn take_at(&mut self, number: usize) -> Option<Retired<E>> {
         let array = self.array()?;
