@@ -54,9 +54,9 @@ boot-test N="4": build
 loop COUNT N="4" *OPTIONS: build
     scripts/loop.py {{COUNT}} {{N}} {{ if profile == "dev" { "--profile debug" } else { "" } }} {{OPTIONS}}
 
-# Measure what docs/performance.md reports, beside Linux
-figures *ROWS: build
-    scripts/figures.sh {{ROWS}}
+# Measure Lichen beside Linux: all of docs/benchmarks.md, or some rows; --help tells more
+bench *OPTIONS: build
+    python3 scripts/bench {{OPTIONS}}
 
 # Boot and wait for gdb, and attach it with Lichen's commands
 gdb N="4": build

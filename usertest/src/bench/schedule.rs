@@ -53,7 +53,7 @@ fn compete(nice: &[i32], ms: u64, pinned: bool) -> Vec<u64> {
 
 /// How far apart the least and the most served of `count` equal hogs are, relative to the most.
 fn hogs_spread(n: u64, count: usize, pinned: bool) -> f64 {
-    let spent = compete(&vec![0; count], n, pinned);
+    let spent = compete(&vec![0; count], n / 2, pinned);
     let most = spent.iter().max().copied().unwrap_or(1).max(1) as f64;
     let least = spent.iter().min().copied().unwrap_or(0) as f64;
     (most - least) * 100.0 / most
@@ -62,7 +62,7 @@ fn hogs_spread(n: u64, count: usize, pinned: bool) -> f64 {
 /// The shares of one core that hogs of these nice values and weights get, each with the share that is due to it.
 fn shares(n: u64, hogs: &[(i32, u64)]) -> Vec<Figure> {
     let (nice, weights): (Vec<i32>, Vec<u64>) = hogs.iter().copied().unzip();
-    let spent = compete(&nice, 2 * n, true);
+    let spent = compete(&nice, n, true);
     let percent = |part: u64, all: &[u64]| part as f64 * 100.0 / all.iter().sum::<u64>().max(1) as f64;
     let figure = |(spent_by_one, weight): (&u64, &u64)| Figure {
         part: "",
@@ -74,7 +74,7 @@ fn shares(n: u64, hogs: &[(i32, u64)]) -> Vec<Figure> {
 
 /// Four hogs with weights of `sched(7)`'s table, and how far the worst served is from its share, relative to that.
 fn nice_shares(n: u64) -> Figures {
-    let mut figures = shares(n, &[(-5, 3121), (0, 1024), (5, 335), (10, 110)]);
+    let mut figures = shares(2 * n, &[(-5, 3121), (0, 1024), (5, 335), (10, 110)]);
     let mut worst = 0.0f64;
     for (figure, part) in figures.iter_mut().zip(["minus5", "0", "5", "10"]) {
         figure.part = part;
