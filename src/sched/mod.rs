@@ -8,6 +8,7 @@ pub mod balance;
 mod placement;
 
 use alloc::sync::Arc;
+use core::sync::atomic::{Ordering, fence};
 
 use libkernel::message::{self, Message, remote_call};
 use libkernel::sched::{Arrival, Departure, Preemption, RunQueue};
@@ -55,22 +56,36 @@ fn place(runnable: Runnable, arrival: Arrival) {
     if target == machine::core_id() {
         enqueue_here(runnable, arrival);
     } else {
-        let message = match arrival {
-            Arrival::Moved => Message::Moved(runnable),
-            Arrival::Born | Arrival::Woken => Message::Placed(runnable),
-        };
-        HINTS.expect(target);
-        message::send(target, message);
+        send(target, runnable, arrival);
     }
 }
 
+fn send(target: usize, runnable: Runnable, arrival: Arrival) {
+    let message = match arrival {
+        Arrival::Moved => Message::Moved(runnable),
+        Arrival::Born | Arrival::Woken => Message::Placed(runnable),
+    };
+    HINTS.expect(target);
+    message::send(target, message);
+}
+
 fn enqueue_here(runnable: Runnable, arrival: Arrival) {
-    let length = QUEUE.with(|queue| {
-        let (accounting, core) = (runnable.task().accounting(), machine::core_id());
-        if accounting.last_core() != core && !runnable.entity.is_new() {
-            accounting.migrations.add(1);
+    let (accounting, core) = (runnable.task().accounting(), machine::core_id());
+    if accounting.last_core() != core && !runnable.entity.is_new() {
+        accounting.migrations.add(1);
+    }
+    accounting.set_last_core(core);
+    // Who changes the parameters stores them, then looks for the task's core (`parameters_changed`): this core is found there, or
+    // the change is seen here.
+    fence(Ordering::SeqCst);
+    if !runnable.task().parameters().affinity().contains(core) {
+        // It changed while the task was on its way.
+        let target = placement::choose(runnable.task(), arrival);
+        if target != core {
+            return send(target, runnable, arrival);
         }
-        accounting.set_last_core(core);
+    }
+    let length = QUEUE.with(|queue| {
         let decision = queue.enqueue(runnable, arrival, machine::monotonic_ns());
         honour(queue, decision);
         queue.len()
@@ -200,6 +215,7 @@ pub fn yield_current() {
 /// Makes a change of a task's requested parameters (nice, policy, slice, affinity) take effect where it is queued or runs. May
 /// allocate; does not wait for the other core.
 pub fn parameters_changed(task: &Arc<Task>) {
+    fence(Ordering::SeqCst);
     let home = task.accounting().last_core();
     if home == machine::core_id() {
         refresh(task);

@@ -10,7 +10,7 @@
 //! running one's is exempt from that protection.
 
 use super::average::{Average, Threshold, before, earlier};
-use super::entity::{Entity, Left, Schedulable};
+use super::entity::{Entity, Left, Request, Schedulable};
 use super::weight::NICE_0_WEIGHT;
 use super::{Arrival, Departure, Preemption};
 use crate::task::Policy;
@@ -90,12 +90,17 @@ impl<T: Schedulable> FairQueue<T> {
     }
 
     /// Adds a task. The running task is charged first.
-    pub fn enqueue(&mut self, mut task: T, arrival: Arrival, now: u64) -> Preemption {
+    pub fn enqueue(&mut self, task: T, arrival: Arrival, now: u64) -> Preemption {
+        let request = task.request();
+        self.enqueue_as(task, request, arrival, now)
+    }
+
+    /// As [`enqueue`](FairQueue::enqueue), for a caller that has asked the task already what it requests.
+    pub fn enqueue_as(&mut self, mut task: T, request: Request, arrival: Arrival, now: u64) -> Preemption {
         self.charge(now);
         let average = self.virtual_time();
         let load = self.load();
         let base_slice = self.base_slice;
-        let request = task.request();
         let entity = task.entity_mut();
         entity.follow(&request, base_slice, average, arrival);
         let lag = match arrival {
@@ -290,13 +295,12 @@ impl<T: Schedulable> FairQueue<T> {
         }
     }
 
-    /// Brings the running task up to date with what it requests, if that keeps it in this class.
-    pub fn refresh_current(&mut self, now: u64) {
+    /// Brings the running task up to date with what it requests, which keeps it in this class.
+    pub fn refresh_current(&mut self, request: Request, now: u64) {
         self.charge(now);
         let average = self.virtual_time();
         let base_slice = self.base_slice;
         if let Some(task) = &mut self.current {
-            let request = task.request();
             task.entity_mut().follow(&request, base_slice, average, Arrival::Moved);
         }
     }
@@ -381,7 +385,7 @@ impl<T: Schedulable> FairQueue<T> {
 impl<T> Entity<T> {
     /// Follows what the task requests. A change of weight keeps weight times distance from virtual time `average`, or times the lag of a
     /// task that slept.
-    fn follow(&mut self, request: &super::Request, base_slice: u64, average: u64, arrival: Arrival) {
+    fn follow(&mut self, request: &Request, base_slice: u64, average: u64, arrival: Arrival) {
         self.started = true;
         self.policy = request.policy;
         self.priority = request.priority;

@@ -4,7 +4,7 @@
 //! after a turn of 100 ms. So that a runaway cannot lock the machine, the class gets at most 950 ms of each second
 //! while anything else wants to run.
 
-use super::entity::Schedulable;
+use super::entity::{Request, Schedulable};
 use super::{Arrival, Preemption};
 use crate::task::Policy;
 use crate::tree::{Element, Tree};
@@ -58,10 +58,9 @@ impl<T: Schedulable> RealtimeQueue<T> {
         self.used >= BUDGET
     }
 
-    /// Adds a task behind those of its priority; one that only moved keeps its turn.
-    pub fn enqueue(&mut self, mut task: T, arrival: Arrival, now: u64) -> Preemption {
+    /// Adds a task, which requests `request`, behind those of its priority; one that only moved keeps its turn.
+    pub fn enqueue(&mut self, mut task: T, request: Request, arrival: Arrival, now: u64) -> Preemption {
         self.charge(now);
-        let request = task.request();
         let entity = task.entity_mut();
         entity.started = true;
         entity.policy = request.policy;

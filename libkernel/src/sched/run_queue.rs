@@ -22,18 +22,26 @@ pub enum Class {
 /// The runnable tasks of one core.
 ///
 /// # Invariants
-/// Only the queue of the class `running` has a current task.
+/// Only the queue of the class `running` has a current task. The current task leaves only by [`remove_current`](RunQueue::remove_current)
+/// or when another one is picked: its core may be in the middle of polling it.
 #[derive(Debug)]
 pub struct RunQueue<T> {
     realtime: RealtimeQueue<T>,
     fair: FairQueue<T>,
     running: Class,
+    /// The running task asks for another class or priority; the next pick sorts it in anew.
+    stale: bool,
 }
 
 impl<T: Schedulable> RunQueue<T> {
     /// The empty queue of a core.
     pub const fn new(core: u32) -> Self {
-        Self { realtime: RealtimeQueue::new(), fair: FairQueue::new(core, BASE_SLICE), running: Class::Idle }
+        Self {
+            realtime: RealtimeQueue::new(),
+            fair: FairQueue::new(core, BASE_SLICE),
+            running: Class::Idle,
+            stale: false,
+        }
     }
 
     /// Sets the default slice for a machine of `cores` cores: 0.7 ms, and as much again for each doubling up to 8.
@@ -96,11 +104,13 @@ impl<T: Schedulable> RunQueue<T> {
 
     /// Adds a task that became runnable at `now` (nanoseconds of a clock that all queues share).
     pub fn enqueue(&mut self, task: T, arrival: Arrival, now: u64) -> Preemption {
-        if task.request().policy.is_realtime() {
-            let decision = self.realtime.enqueue(task, arrival, now);
+        // Asked for once: another core may change it meanwhile, and says so afterwards.
+        let request = task.request();
+        if request.policy.is_realtime() {
+            let decision = self.realtime.enqueue(task, request, arrival, now);
             return if self.running == Class::Realtime { decision } else { self.decide(now) };
         }
-        let decision = self.fair.enqueue(task, arrival, now);
+        let decision = self.fair.enqueue_as(task, request, arrival, now);
         match self.running {
             Class::Realtime => self.realtime.update(now, true),
             Class::Fair | Class::Idle => decision,
@@ -122,6 +132,11 @@ impl<T: Schedulable> RunQueue<T> {
 
     /// Chooses the task that runs from `now` on; the one that ran before is among the candidates.
     pub fn pick(&mut self, now: u64) -> Option<&T> {
+        if self.stale
+            && let Some(task) = self.remove_current(Departure::Move, now)
+        {
+            let _ = self.enqueue(task, Arrival::Moved, now);
+        }
         // Charges the class, so that its budget is up to date.
         let _ = self.decide(now);
         let realtime = !self.realtime.is_empty() && (!self.realtime.is_throttled() || self.fair.is_empty());
@@ -147,6 +162,7 @@ impl<T: Schedulable> RunQueue<T> {
             Class::Realtime => self.realtime.remove_current(now),
         };
         self.running = Class::Idle;
+        self.stale = false;
         task
     }
 
@@ -174,11 +190,11 @@ impl<T: Schedulable> RunQueue<T> {
     /// not here follows when it is queued.
     pub fn refresh(&mut self, which: impl Fn(&T) -> bool, now: u64) -> Preemption {
         if let Some(current) = self.current().filter(|current| which(current)) {
-            let stays_fair = self.running == Class::Fair && !current.request().policy.is_realtime();
-            if stays_fair {
-                self.fair.refresh_current(now);
-            } else if let Some(task) = self.remove_current(Departure::Move, now) {
-                let _ = self.enqueue(task, Arrival::Moved, now);
+            let request = current.request();
+            if self.running == Class::Fair && !request.policy.is_realtime() {
+                self.fair.refresh_current(request, now);
+            } else {
+                self.stale = true;
             }
             return Preemption::Reschedule;
         }

@@ -15,6 +15,8 @@ pub(super) enum Behaviour {
     Migrates { run: u64 },
     /// It runs for a time, then changes its nice value, between the two.
     Renices { run: u64, nice: [i8; 2] },
+    /// It runs for a time, then changes its slice, between the two.
+    Reslices { run: u64, slices: [u64; 2] },
 }
 
 #[derive(Debug)]
@@ -27,8 +29,10 @@ struct Record {
     asleep: Option<Handle>,
     runnable_since: u64,
     longest_gap: u64,
+    longest_completion: u64,
+    completed: u64,
     last_ran: u64,
-    toggles: usize,
+    rounds: usize,
 }
 
 /// The core. Jobs are numbered from 1.
@@ -55,7 +59,8 @@ impl Core {
             Behaviour::Periodic { run, .. }
             | Behaviour::Yields { run }
             | Behaviour::Migrates { run }
-            | Behaviour::Renices { run, .. } => run,
+            | Behaviour::Renices { run, .. }
+            | Behaviour::Reslices { run, .. } => run,
         };
         self.jobs.push(Record {
             behaviour,
@@ -66,8 +71,10 @@ impl Core {
             asleep: None,
             runnable_since: self.now,
             longest_gap: 0,
+            longest_completion: 0,
+            completed: 0,
             last_ran: self.now,
-            toggles: 0,
+            rounds: 0,
         });
         let decision = self.queue.enqueue(task, Arrival::Born, self.now);
         self.honour(decision);
@@ -80,6 +87,26 @@ impl Core {
 
     pub fn longest_gap(&self, id: u64) -> u64 {
         self.jobs[id as usize - 1].longest_gap
+    }
+
+    /// The longest time from a wake to the end of what the job wanted to run then.
+    pub fn longest_completion(&self, id: u64) -> u64 {
+        self.jobs[id as usize - 1].longest_completion
+    }
+
+    /// The choices made during the longest completion, in nanoseconds from its start.
+    pub fn choices(&self, id: u64) -> Vec<(i64, u64)> {
+        let record = &self.jobs[id as usize - 1];
+        let start = record.completed - record.longest_completion;
+        let within = self.trace.iter().filter(|(at, _)| *at + 10 * MS > start && *at <= record.completed);
+        within.map(|(at, id)| (*at as i64 - start as i64, *id)).collect()
+    }
+
+    /// From now on the job never stops.
+    pub fn become_hog(&mut self, id: u64) {
+        let record = &mut self.jobs[id as usize - 1];
+        record.behaviour = Behaviour::Hog;
+        record.left = u64::MAX;
     }
 
     fn honour(&mut self, decision: Preemption) {
@@ -130,6 +157,14 @@ impl Core {
             Behaviour::Periodic { run, sleep } => {
                 record.left = run;
                 record.wakes = Some(now + sleep);
+                record.rounds += 1;
+                if record.rounds > 1 {
+                    // The first round begins with half a request.
+                    if now - record.runnable_since > record.longest_completion {
+                        record.longest_completion = now - record.runnable_since;
+                        record.completed = now;
+                    }
+                }
                 record.asleep = self.queue.remove_current(Departure::Sleep, now);
             }
             Behaviour::Yields { run } => {
@@ -143,10 +178,17 @@ impl Core {
             }
             Behaviour::Renices { run, nice } => {
                 record.left = run;
-                record.toggles += 1;
-                let nice = nice[record.toggles % 2];
+                record.rounds += 1;
+                let nice = nice[record.rounds % 2];
                 record.request.set(Request { nice, ..record.request.get() });
-                self.queue.refresh_current(now);
+                self.queue.refresh_current(record.request.get(), now);
+            }
+            Behaviour::Reslices { run, slices } => {
+                record.left = run;
+                record.rounds += 1;
+                let slice = Some(slices[record.rounds % 2]);
+                record.request.set(Request { slice, ..record.request.get() });
+                self.queue.refresh_current(record.request.get(), now);
             }
         }
         self.honour(Preemption::Reschedule);

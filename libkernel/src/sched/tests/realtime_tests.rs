@@ -127,3 +127,72 @@ fn what_may_go_to_another_core_is_what_would_run_last_here() {
     assert!(queue.give(|_| false, 0).is_none());
     assert_eq!(queue.len(), 5);
 }
+
+#[test]
+fn a_change_of_class_leaves_the_running_task_where_its_core_polls_it() {
+    let mut queue = queue();
+    let (first, second) = (job(1, Request::NORMAL), job(2, Request::NORMAL));
+    let request = first.request.clone();
+    let _ = queue.enqueue(first, Arrival::Born, 0);
+    let _ = queue.enqueue(second, Arrival::Born, 0);
+    assert_eq!(id_of(queue.pick(0)), Some(1));
+    for wanted in [realtime(Policy::Fifo, 5), realtime(Policy::Fifo, 7), Request::NORMAL] {
+        request.set(wanted);
+        assert_eq!(queue.refresh(|task| task.entity().id() == 1, MS), Preemption::Reschedule);
+        assert_eq!(id_of(queue.current()), Some(1), "it is no candidate for a thief");
+        assert!(queue.give(|task| task.entity().id() == 1, MS).is_none());
+        assert_eq!(id_of(queue.pick(MS)).map(|_| queue.len()), Some(2));
+        // From now on what it asked for holds.
+        assert!(!wanted.policy.is_realtime() || queue.class() == Class::Realtime);
+    }
+    request.set(realtime(Policy::Fifo, 9));
+    let _ = queue.refresh(|task| task.entity().id() == 1, 2 * MS);
+    while id_of(queue.pick(2 * MS)) != Some(1) {
+        drop(queue.remove_current(Departure::Exit, 2 * MS));
+    }
+    request.set(Request::NORMAL);
+    let _ = queue.refresh(|task| task.entity().id() == 1, 3 * MS);
+    let asleep = queue.remove_current(Departure::Sleep, 3 * MS);
+    assert_eq!(asleep.map(|task| task.entity().id()), Some(1), "it can go to sleep before the next choice");
+}
+
+/// A task whose policy changes between any two looks at it, as another core can make it.
+#[derive(Debug)]
+struct Fickle {
+    entity: Entity<Box<Fickle>>,
+    looks: Cell<u32>,
+}
+
+impl Schedulable for Box<Fickle> {
+    fn entity(&self) -> &Entity<Self> {
+        &self.entity
+    }
+    fn entity_mut(&mut self) -> &mut Entity<Self> {
+        &mut self.entity
+    }
+    fn request(&self) -> Request {
+        self.looks.set(self.looks.get() + 1);
+        if self.looks.get().is_multiple_of(2) { Request::NORMAL } else { realtime(Policy::Fifo, 10) }
+    }
+}
+
+#[test]
+fn a_policy_that_changes_while_it_is_looked_at_mixes_no_classes() {
+    for offset in 0..2 {
+        let mut queue: RunQueue<Box<Fickle>> = RunQueue::new(0);
+        for id in 1..=50 {
+            let looks = Cell::new((id as u32 + offset) % 2);
+            let _ = queue.enqueue(Box::new(Fickle { entity: Entity::new(id), looks }), Arrival::Born, id * 1000);
+            let _ = queue.refresh(|task| task.entity().id() == id / 2, id * 1000);
+            queue.pick(id * 1000);
+            queue.realtime().waiting().for_each(|task| assert!(task.entity().policy.is_realtime()));
+            queue.fair().waiting().for_each(|task| assert!(!task.entity().policy.is_realtime()));
+        }
+        let mut left = 0;
+        while queue.pick(MS).is_some() {
+            assert!(queue.remove_current(Departure::Exit, MS).is_some());
+            left += 1;
+        }
+        assert_eq!(left, 50);
+    }
+}
