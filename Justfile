@@ -25,6 +25,14 @@ test:
 test-host *FILTER:
     scripts/test.sh host {{FILTER}}
 
+# The scheduler's properties at length: a million random cases, ten million events, every sequence of six
+test-deep CASES="1000000":
+    scripts/test.sh deep {{CASES}}
+
+# Simulate up to 256 cores and 100,000 tasks, and write the table of docs/scaling.md
+scaling:
+    scripts/scaling.sh
+
 # libkernel's models under loom: all orders of events
 loom *FILTER:
     scripts/test.sh loom {{FILTER}}

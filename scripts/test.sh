@@ -4,6 +4,7 @@
 #     scripts/test.sh                  # everything: what `just test` runs
 #     scripts/test.sh clippy           # lints only
 #     scripts/test.sh host [FILTER]    # the tests of libkernel on this machine
+#     scripts/test.sh deep CASES       # the scheduler's properties with so many random cases
 #     scripts/test.sh loom [FILTER]    # libkernel's models, all orders of events
 #     scripts/test.sh miri [FILTER]... # libkernel's tests under Miri (default: what uses unsafe code)
 #     scripts/test.sh guest [N]...     # self-tests, usertest and the boot test on N cores (default 1 2 4 8)
@@ -63,6 +64,15 @@ host() {
     step host-tests cargo test -q -p libkernel -- "$@"
 }
 
+# Optimised, but with overflow checks; two sizes smaller where a case is a whole simulation.
+deep() {
+    export CARGO_PROFILE_TEST_OPT_LEVEL=3 CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/deep
+    PROPTEST_CASES=$1 step deep-properties cargo test -q -p libkernel -- sched::tests::differential sched::tests::fluid::o2
+    PROPTEST_CASES=$(($1 / 100 + 1)) step deep-bounds cargo test -q -p libkernel -- sched::tests::properties sched::tests::scenarios sched::tests::fluid::p2
+    SHADOW_EVENTS=10000000 EXHAUSTIVE_DEPTH=6 SIMULATION_SEEDS=2000 \
+        step deep-sequences cargo test -q -p libkernel -- sched::tests::shadow sched::tests::exhaustive sched::tests::simulation
+}
+
 loom() {
     step loom cargo test -q -p libkernel-models --release -- "$@"
 }
@@ -92,6 +102,7 @@ checked() {
 case ${1:-all} in
     clippy) lints ;;
     host) shift; host "$@" ;;
+    deep) deep "${2:?how many cases?}" ;;
     loom) shift; loom "$@" ;;
     miri) shift; miri "$@" ;;
     checked) checked ;;
@@ -111,7 +122,7 @@ case ${1:-all} in
         for n in 1 2 4 8; do guest "$n"; done
         checked
         ;;
-    *) sed -n '4,10p' "$0" >&2; exit 2 ;;
+    *) sed -n '4,11p' "$0" >&2; exit 2 ;;
 esac
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

@@ -26,6 +26,7 @@ mod fair;
 mod hints;
 pub mod placement;
 mod realtime;
+pub mod replay;
 mod run_queue;
 pub mod steal;
 mod weight;

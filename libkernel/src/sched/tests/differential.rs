@@ -5,7 +5,7 @@ use super::*;
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
-enum Event {
+pub(super) enum Event {
     Born(i8, Option<u64>, u8),
     Wake(usize),
     Sleep,
@@ -42,7 +42,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 }
 
 /// Runs the events on both, with virtual time starting at `origin` and real time at `start`; returns the trace.
-fn run(events: &[Event], origin: u64, start: u64) -> Vec<Vec<(u64, u64, u64)>> {
+pub(super) fn run(events: &[Event], origin: u64, start: u64) -> Vec<Vec<(u64, u64, u64)>> {
     let mut queue = FairQueue::starting_at(0, BASE, origin);
     let mut model = Model::default();
     let (mut asleep, mut trace): (Vec<(Handle, Member)>, _) = (Vec::new(), Vec::new());

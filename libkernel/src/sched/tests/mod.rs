@@ -1,11 +1,17 @@
-//! Tests of the run queue: against a naive model, against the bounds of the theory, and one for each known pitfall.
+//! Tests of the run queue: against a naive model (O1), against the fluid ideal (O2), against the bounds of the theory, and one for each
+//! known pitfall. `docs/testing.md` says which test shows which property.
 
 mod core;
 mod differential;
+mod exhaustive;
+mod fluid;
 mod model;
 mod pitfalls;
 mod properties;
 mod realtime_tests;
+mod replay;
+mod scenarios;
+mod shadow;
 mod simulation;
 
 use super::*;
