@@ -40,6 +40,7 @@ macro_rules! self_test {
     };
 }
 
+mod sched;
 mod tasks;
 mod tools;
 mod work;
@@ -60,7 +61,7 @@ use crate::console_log::Line;
 use crate::drivers::uart;
 
 /// All tests, in the order in which they run.
-const ROOMS: &[&[SelfTest]] = &[tasks::TESTS, work::TESTS];
+const ROOMS: &[&[SelfTest]] = &[tasks::TESTS, sched::TESTS, work::TESTS];
 
 /// Passed, or why not.
 pub type Outcome = Result<(), String>;

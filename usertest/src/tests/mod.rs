@@ -4,6 +4,7 @@
 //! sentence about that behaviour; its area is the file that it stands in.
 
 mod action;
+mod balance;
 mod clone;
 mod cred;
 mod descriptor;
@@ -104,6 +105,7 @@ const AREAS: &[&[Test]] = &[
     cred::TESTS,
     sched::TESTS,
     smp::TESTS,
+    balance::TESTS,
     tty::TESTS,
     job::TESTS,
     hostile::TESTS,
