@@ -75,8 +75,9 @@ fn enter(cx: &Context, path: &Path) -> Result<()> {
 }
 
 fn found(cx: &Context, path: UserPtr<u8>) -> Result<Path> {
-    let text = PathText::read(cx, path)?;
-    as_caller(cx, |caller| walk::resolve(caller, None, text.bytes(), LastLink::Follow))
+    let mut text = PathText::new();
+    let text = text.read(cx, path)?;
+    as_caller(cx, |caller| walk::resolve(caller, None, text, LastLink::Follow))
 }
 
 /// chdir(2).
@@ -113,20 +114,22 @@ pub fn umask(cx: &mut Context, mask: u32) -> Result<usize> {
 
 /// mkdirat(2).
 pub fn mkdirat(cx: &mut Context, directory: Fd, path: UserPtr<u8>, mode: u32) -> Result<usize> {
-    let text = PathText::read(cx, path)?;
-    let base = base(cx, directory, text.bytes())?;
+    let mut text = PathText::new();
+    let text = text.read(cx, path)?;
+    let base = base(cx, directory, text)?;
     // Of the special bits, mkdir takes the sticky one alone.
     let mode = mode & 0o1777;
     as_caller(cx, |caller| {
-        namespace::make(caller, base.as_ref(), text.bytes(), FileType::Directory, mode, DeviceId::default())
+        namespace::make(caller, base.as_ref(), text, FileType::Directory, mode, DeviceId::default())
     })?;
     Ok(0)
 }
 
 /// mknodat(2).
 pub fn mknodat(cx: &mut Context, directory: Fd, path: UserPtr<u8>, mode: u32, device: u32) -> Result<usize> {
-    let text = PathText::read(cx, path)?;
-    let base = base(cx, directory, text.bytes())?;
+    let mut text = PathText::new();
+    let text = text.read(cx, path)?;
+    let base = base(cx, directory, text)?;
     let kind = match FileType::from_mode(mode) {
         None if mode & linux::S_IFMT == 0 => FileType::Regular,
         None | Some(FileType::Symlink) => return Err(Errno::EINVAL),
@@ -134,7 +137,7 @@ pub fn mknodat(cx: &mut Context, directory: Fd, path: UserPtr<u8>, mode: u32, de
         Some(kind) => kind,
     };
     let device = DeviceId::decode(device.into());
-    as_caller(cx, |caller| namespace::make(caller, base.as_ref(), text.bytes(), kind, mode, device))?;
+    as_caller(cx, |caller| namespace::make(caller, base.as_ref(), text, kind, mode, device))?;
     Ok(0)
 }
 
@@ -143,19 +146,22 @@ pub fn unlinkat(cx: &mut Context, directory: Fd, path: UserPtr<u8>, flags: u32) 
     if flags & !linux::AT_REMOVEDIR != 0 {
         return Err(Errno::EINVAL);
     }
-    let text = PathText::read(cx, path)?;
-    let base = base(cx, directory, text.bytes())?;
+    let mut text = PathText::new();
+    let text = text.read(cx, path)?;
+    let base = base(cx, directory, text)?;
     let of_directory = flags & linux::AT_REMOVEDIR != 0;
-    as_caller(cx, |caller| namespace::remove(caller, base.as_ref(), text.bytes(), of_directory))?;
+    as_caller(cx, |caller| namespace::remove(caller, base.as_ref(), text, of_directory))?;
     Ok(0)
 }
 
 /// symlinkat(2).
 pub fn symlinkat(cx: &mut Context, target: UserPtr<u8>, directory: Fd, path: UserPtr<u8>) -> Result<usize> {
-    let target = PathText::read(cx, target)?;
-    let text = PathText::read(cx, path)?;
-    let base = base(cx, directory, text.bytes())?;
-    as_caller(cx, |caller| namespace::symlink(caller, target.bytes(), base.as_ref(), text.bytes()))?;
+    let mut target_text = PathText::new();
+    let target = target_text.read(cx, target)?;
+    let mut text = PathText::new();
+    let text = text.read(cx, path)?;
+    let base = base(cx, directory, text)?;
+    as_caller(cx, |caller| namespace::symlink(caller, target, base.as_ref(), text))?;
     Ok(0)
 }
 
@@ -171,17 +177,19 @@ pub fn linkat(
     if flags & !(linux::AT_SYMLINK_FOLLOW | linux::AT_EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL);
     }
-    let old = PathText::read(cx, old)?;
-    let new = PathText::read(cx, new)?;
-    let old_base = base(cx, old_directory, old.bytes())?;
-    let new_base = base(cx, new_directory, new.bytes())?;
+    let mut old_text = PathText::new();
+    let old = old_text.read(cx, old)?;
+    let mut new_text = PathText::new();
+    let new = new_text.read(cx, new)?;
+    let old_base = base(cx, old_directory, old)?;
+    let new_base = base(cx, new_directory, new)?;
     let last = if flags & linux::AT_SYMLINK_FOLLOW != 0 { LastLink::Follow } else { LastLink::Keep };
     as_caller(cx, |caller| {
         let file = match old_base {
-            Some(path) if old.bytes().is_empty() && flags & linux::AT_EMPTY_PATH != 0 => path,
-            _ => walk::resolve(caller, old_base.as_ref(), old.bytes(), last)?,
+            Some(path) if old.is_empty() && flags & linux::AT_EMPTY_PATH != 0 => path,
+            _ => walk::resolve(caller, old_base.as_ref(), old, last)?,
         };
-        namespace::link(caller, &file, new_base.as_ref(), new.bytes())
+        namespace::link(caller, &file, new_base.as_ref(), new)
     })?;
     Ok(0)
 }
@@ -212,12 +220,12 @@ pub fn renameat2(
         linux::RENAME_EXCHANGE => RenameMode::Exchange,
         _ => return Err(Errno::EINVAL),
     };
-    let old = PathText::read(cx, old)?;
-    let new = PathText::read(cx, new)?;
-    let old_base = base(cx, old_directory, old.bytes())?;
-    let new_base = base(cx, new_directory, new.bytes())?;
-    as_caller(cx, |caller| {
-        namespace::rename(caller, old_base.as_ref(), old.bytes(), new_base.as_ref(), new.bytes(), mode)
-    })?;
+    let mut old_text = PathText::new();
+    let old = old_text.read(cx, old)?;
+    let mut new_text = PathText::new();
+    let new = new_text.read(cx, new)?;
+    let old_base = base(cx, old_directory, old)?;
+    let new_base = base(cx, new_directory, new)?;
+    as_caller(cx, |caller| namespace::rename(caller, old_base.as_ref(), old, new_base.as_ref(), new, mode))?;
     Ok(0)
 }

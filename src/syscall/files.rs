@@ -18,31 +18,31 @@ const PATH_MAX: usize = linux::PATH_MAX as usize;
 /// Most paths are shorter than this and need no heap.
 const SHORT: usize = 192;
 
-/// A path copied from a program.
-pub enum PathText {
-    /// One that fits here.
-    Short([u8; SHORT], usize),
-    /// A longer one.
-    Long(Vec<u8>),
+/// Room for a path copied from a program.
+pub struct PathText {
+    short: [u8; SHORT],
+    /// Used for longer ones.
+    long: Vec<u8>,
 }
 
 impl PathText {
-    /// Copies a path. `EFAULT`, `ENAMETOOLONG`, `ENOMEM`.
-    pub fn read(cx: &Context, pointer: UserPtr<u8>) -> Result<Self> {
-        let space = cx.thread.space();
-        let mut short = [0; SHORT];
-        match space.read_string_into(pointer, &mut short) {
-            Ok(length) => Ok(Self::Short(short, length)),
-            Err(Errno::ENAMETOOLONG) => Ok(Self::Long(space.read_string(pointer, PATH_MAX)?)),
-            Err(error) => Err(error),
-        }
+    /// No path yet.
+    #[inline(always)]
+    pub const fn new() -> Self {
+        Self { short: [0; SHORT], long: Vec::new() }
     }
 
-    /// The path without its NUL.
-    pub fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Short(bytes, length) => bytes.get(..*length).unwrap_or_default(),
-            Self::Long(bytes) => bytes,
+    /// Copies a path; returns it without its NUL. `EFAULT`, `ENAMETOOLONG`, `ENOMEM`.
+    #[inline]
+    pub fn read(&mut self, cx: &Context, pointer: UserPtr<u8>) -> Result<&[u8]> {
+        let space = cx.thread.space();
+        match space.read_string_into(pointer, &mut self.short) {
+            Ok(length) => self.short.get(..length).ok_or(Errno::ENAMETOOLONG),
+            Err(Errno::ENAMETOOLONG) => {
+                self.long = space.read_string(pointer, PATH_MAX)?;
+                Ok(&self.long)
+            }
+            Err(error) => Err(error),
         }
     }
 }

@@ -21,8 +21,9 @@ use crate::fs::mountable;
 const IGNORED: u32 = linux::MS_SILENT | linux::MS_STRICTATIME | linux::MS_LAZYTIME | linux::MS_SYNCHRONOUS;
 
 fn found(cx: &Context, path: UserPtr<u8>, last: LastLink) -> Result<Path> {
-    let text = PathText::read(cx, path)?;
-    as_caller(cx, |caller| walk::resolve(caller, None, text.bytes(), last))
+    let mut text = PathText::new();
+    let text = text.read(cx, path)?;
+    as_caller(cx, |caller| walk::resolve(caller, None, text, last))
 }
 
 fn string(cx: &Context, pointer: UserPtr<u8>) -> Result<String> {

@@ -36,9 +36,10 @@ impl OpenRequest {
     fn open(&self, cx: &Context, patience: Patience) -> Result<Arc<OpenFile>> {
         // Unknown flags are ignored, as open(2) always did.
         let flags = OpenFlags::from_bits_truncate(self.flags);
-        let text = PathText::read(cx, self.path)?;
-        let base = base(cx, self.directory, text.bytes())?;
-        as_caller(cx, |caller| open::open_incomplete(caller, base.as_ref(), text.bytes(), flags, self.mode, patience))
+        let mut text = PathText::new();
+        let text = text.read(cx, self.path)?;
+        let base = base(cx, self.directory, text)?;
+        as_caller(cx, |caller| open::open_incomplete(caller, base.as_ref(), text, flags, self.mode, patience))
     }
 
     fn install(&self, cx: &Context, file: Arc<OpenFile>) -> Result<usize> {
@@ -84,13 +85,14 @@ fn named(cx: &Context, directory: Fd, path: UserPtr<u8>, flags: u32) -> Result<P
     if flags & EMPTY_PATH != 0 && path.is_null() {
         return directory_itself(cx, directory);
     }
-    let text = PathText::read(cx, path)?;
-    if text.bytes().is_empty() && flags & EMPTY_PATH != 0 {
+    let mut text = PathText::new();
+    let text = text.read(cx, path)?;
+    if text.is_empty() && flags & EMPTY_PATH != 0 {
         return directory_itself(cx, directory);
     }
-    let base = base(cx, directory, text.bytes())?;
+    let base = base(cx, directory, text)?;
     let last = if flags & NO_FOLLOW != 0 { LastLink::Keep } else { LastLink::Follow };
-    as_caller(cx, |caller| walk::resolve(caller, base.as_ref(), text.bytes(), last))
+    as_caller(cx, |caller| walk::resolve(caller, base.as_ref(), text, last))
 }
 
 fn directory_itself(cx: &Context, directory: Fd) -> Result<Path> {
@@ -209,15 +211,16 @@ pub fn statx(
 /// readlinkat(2).
 pub fn readlinkat(cx: &mut Context, directory: Fd, path: UserPtr<u8>, buffer: UserPtr<u8>, size: i32) -> Result<usize> {
     let size = usize::try_from(size).ok().filter(|size| *size > 0).ok_or(Errno::EINVAL)?;
-    let text = PathText::read(cx, path)?;
-    let base = base(cx, directory, text.bytes())?;
+    let mut text = PathText::new();
+    let text = text.read(cx, path)?;
+    let base = base(cx, directory, text)?;
     let target: Vec<u8> = as_caller(cx, |caller| {
         let link = match base {
-            Some(path) if text.bytes().is_empty() => {
+            Some(path) if text.is_empty() => {
                 let is_link = path.inode().attributes().kind() == FileType::Symlink;
                 if is_link { Ok(path) } else { Err(Errno::ENOENT) }
             }
-            base => namespace::read_link(caller, base.as_ref(), text.bytes()),
+            base => namespace::read_link(caller, base.as_ref(), text),
         }?;
         link.inode().attributes().touch_accessed();
         match link.inode().read_link(caller)? {
@@ -242,14 +245,15 @@ pub fn faccessat2(cx: &mut Context, directory: Fd, path: UserPtr<u8>, mode: u32,
     let effective = cx.thread.credentials();
     let credentials =
         if flags & linux::AT_EACCESS != 0 { effective } else { Arc::new(change::real_credentials(&effective)) };
-    let text = PathText::read(cx, path)?;
-    let base = base(cx, directory, text.bytes())?;
+    let mut text = PathText::new();
+    let text = text.read(cx, path)?;
+    let base = base(cx, directory, text)?;
     let last = if flags & NO_FOLLOW != 0 { LastLink::Keep } else { LastLink::Follow };
     as_caller(cx, |caller| {
         let caller = Caller { credentials: &credentials, ..*caller };
         let path = match base {
-            Some(path) if text.bytes().is_empty() && flags & EMPTY_PATH != 0 => path,
-            base => walk::resolve(&caller, base.as_ref(), text.bytes(), last)?,
+            Some(path) if text.is_empty() && flags & EMPTY_PATH != 0 => path,
+            base => walk::resolve(&caller, base.as_ref(), text, last)?,
         };
         let attributes = path.inode().attributes();
         if access.contains(Access::WRITE) && matches!(attributes.kind(), FileType::Regular | FileType::Directory) {

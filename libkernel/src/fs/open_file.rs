@@ -37,17 +37,26 @@ pub enum Whence {
     Hole,
 }
 
-/// Whether an open with these flags may change the content of a regular file: no program may run from it meanwhile.
-fn writes_content(path: &Path, flags: OpenFlags) -> bool {
-    flags.writable() && !flags.contains(OpenFlags::PATH) && path.inode().attributes().kind() == FileType::Regular
+/// What reads and writes go to; it never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target {
+    /// An object without offsets.
+    Stream,
+    /// An object with offsets.
+    Positional,
+    /// A directory, which has no content.
+    Directory,
+    /// The content of the inode.
+    Content,
 }
 
 /// An open file.
 pub struct OpenFile {
     path: Path,
     object: Option<Arc<dyn FileObject>>,
-    /// The object has no offsets.
-    stream: bool,
+    target: Target,
+    /// Whether it may change the content of a regular file: no program may run from that meanwhile.
+    writes_content: bool,
     flags: AtomicU32,
     offset: SpinLock<u64>,
     /// The process or group that gets `SIGIO` (`F_SETOWN`), and the signal to send instead (`F_SETSIG`).
@@ -59,13 +68,23 @@ impl OpenFile {
     #[must_use]
     pub fn new(path: Path, object: Option<Arc<dyn FileObject>>, flags: OpenFlags) -> Arc<Self> {
         let kept = flags.difference(OpenFlags::TRANSIENT);
-        if writes_content(&path, flags) {
-            path.inode().attributes().begin_writing();
+        let attributes = path.inode().attributes();
+        let target = match &object {
+            Some(object) if object.is_positional() => Target::Positional,
+            Some(_) => Target::Stream,
+            None if attributes.kind() == FileType::Directory => Target::Directory,
+            None => Target::Content,
+        };
+        let writes_content =
+            flags.writable() && !flags.contains(OpenFlags::PATH) && attributes.kind() == FileType::Regular;
+        if writes_content {
+            attributes.begin_writing();
         }
         Arc::new(Self {
             path,
-            stream: object.as_ref().is_some_and(|object| !object.is_positional()),
             object,
+            target,
+            writes_content,
             flags: AtomicU32::new(kept.bits()),
             offset: SpinLock::new(0),
             owner: SpinLock::new((0, 0)),
@@ -96,7 +115,7 @@ impl OpenFile {
     #[must_use]
     #[inline]
     pub fn is_stream(&self) -> bool {
-        self.stream
+        self.target == Target::Stream
     }
 
     /// The one queue that is woken when a read, or else a write, that had to wait may be tried again; `None`: [`poll`](Self::poll)
@@ -176,7 +195,7 @@ impl OpenFile {
     pub fn read(&self, sink: &mut dyn IoSink) -> Result<usize> {
         self.check_readable()?;
         match &self.object {
-            Some(object) if self.stream => object.read(sink),
+            Some(object) if self.is_stream() => object.read(sink),
             _ => {
                 let mut offset = self.offset.lock();
                 let count = self.read_content(*offset, sink)?;
@@ -200,20 +219,21 @@ impl OpenFile {
         if let Some(object) = &self.object {
             return object.read_at(offset, sink);
         }
-        if self.inode().attributes().kind() == FileType::Directory {
+        if self.target == Target::Directory {
             return Err(Errno::EISDIR);
         }
-        let count = self.inode().read_at(offset, sink)?;
-        self.touch_accessed();
+        let inode = self.inode();
+        let count = inode.read_at(offset, sink)?;
+        self.touch_accessed(&**inode);
         Ok(count)
     }
 
     #[inline]
-    fn touch_accessed(&self) {
+    fn touch_accessed(&self, inode: &dyn Inode) {
         if self.flags.load(Relaxed) & OpenFlags::NO_ACCESS_TIME.bits() == 0
             && !self.path.mount.flags().intersects(MountFlags::NO_ACCESS_TIME | MountFlags::READ_ONLY)
         {
-            self.inode().attributes().touch_accessed();
+            inode.attributes().touch_accessed();
         }
     }
 
@@ -224,7 +244,7 @@ impl OpenFile {
     pub fn write(&self, limit: u64, source: &mut dyn IoSource) -> Result<usize> {
         self.check_writable()?;
         match &self.object {
-            Some(object) if self.stream => object.write(source),
+            Some(object) if self.is_stream() => object.write(source),
             Some(object) => {
                 let mut offset = self.offset.lock();
                 let count = object.write_at(*offset, source)?;
@@ -261,7 +281,7 @@ impl OpenFile {
         if self.flags().contains(OpenFlags::PATH) {
             return Err(Errno::EBADF);
         }
-        if self.stream { Err(Errno::ESPIPE) } else { Ok(()) }
+        if self.is_stream() { Err(Errno::ESPIPE) } else { Ok(()) }
     }
 
     /// Moves the offset and returns it.
@@ -338,7 +358,7 @@ impl OpenFile {
         });
         *offset = at;
         drop(offset);
-        self.touch_accessed();
+        self.touch_accessed(&**inode);
         result
     }
 
@@ -395,10 +415,11 @@ impl OpenFile {
 impl Drop for OpenFile {
     /// Whole-file locks and open-file-description locks end with the last descriptor.
     fn drop(&mut self) {
-        if writes_content(&self.path, self.flags()) {
-            self.path.inode().attributes().end_writing();
+        let attributes = self.path.inode().attributes();
+        if self.writes_content {
+            attributes.end_writing();
         }
-        if let Some(locks) = self.path.inode().attributes().locks_if_used() {
+        if let Some(locks) = attributes.locks_if_used() {
             locks.release(super::locks::Owner::File(core::ptr::from_ref(self) as usize));
         }
     }

@@ -65,8 +65,8 @@ impl IoSink for SliceSink<'_> {
     fn put(&mut self, bytes: &[u8]) -> usize {
         let room = self.bytes.get_mut(self.filled..).unwrap_or_default();
         let count = room.len().min(bytes.len());
-        for (to, from) in room.iter_mut().zip(bytes) {
-            *to = *from;
+        if let (Some(to), Some(from)) = (room.get_mut(..count), bytes.get(..count)) {
+            to.copy_from_slice(from);
         }
         self.filled += count;
         count

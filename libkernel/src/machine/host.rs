@@ -160,6 +160,18 @@ impl Machine for Host {
         destination.len() - length
     }
 
+    fn copy_string_from_user(destination: &mut [u8], source: usize) -> (usize, bool) {
+        let room = bytes_before_fault(source, destination.len());
+        for (count, slot) in destination.iter_mut().take(room).enumerate() {
+            // SAFETY: as in `copy_from_user`.
+            *slot = unsafe { *core::ptr::with_exposed_provenance(source + count) };
+            if *slot == 0 {
+                return (count, true);
+            }
+        }
+        (room, false)
+    }
+
     fn copy_to_user(destination: usize, source: &[u8]) -> usize {
         let length = bytes_before_fault(destination, source.len());
         // SAFETY: tests pass addresses of live memory of their own as user addresses.

@@ -89,6 +89,10 @@ interface! { $
     /// Copies from the active user address space; returns how many bytes at the end were not copied because of a
     /// fault. Never pages anything in. The range is checked against the user half.
     fn copy_from_user = __machine_copy_from_user(destination: &mut [u8], source: usize) -> usize;
+    /// Copies a string from the active user address space, up to its zero, which is not counted; returns how many bytes were copied, and
+    /// whether the zero was found. Without it, fewer bytes than the destination takes mean a fault. What lies behind the string in the
+    /// destination is undefined.
+    fn copy_string_from_user = __machine_copy_string_from_user(destination: &mut [u8], source: usize) -> (usize, bool);
     /// Copies to the active user address space; returns how many bytes at the end were not copied because of a
     /// fault. Never pages anything in. The range is checked against the user half.
     fn copy_to_user = __machine_copy_to_user(destination: usize, source: &[u8]) -> usize;

@@ -8,7 +8,7 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
-use super::address::{PAGE_SIZE, USER_LIMIT, VirtAddr, is_user_range};
+use super::address::{USER_LIMIT, VirtAddr, is_user_range};
 use super::plain::Plain;
 use super::space::{Access, AddressSpace};
 use crate::machine;
@@ -210,20 +210,21 @@ impl AddressSpace {
     /// zero within the buffer's length. Allocates nothing.
     pub fn read_string_into(&self, from: UserPtr<u8>, buffer: &mut [u8]) -> Result<usize> {
         let mut done = 0;
-        while done < buffer.len() {
+        let mut patience = PATIENCE;
+        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
             let address = from.addr().wrapping_add(done as u64);
-            if address >= USER_LIMIT {
-                return Err(Errno::EFAULT);
+            let (copied, ended) = machine::copy_string_from_user(rest, address as usize);
+            done += copied;
+            if ended {
+                return Ok(done);
             }
-            // Never past a page border that the string may not reach; in small steps, as most strings are short.
-            let step = (PAGE_SIZE - address as usize % PAGE_SIZE).min(128);
-            let end = buffer.len().min(done + step);
-            let Some(part) = buffer.get_mut(done..end) else { break };
-            self.read_bytes(UserPtr::new(address), part)?;
-            if let Some(length) = part.iter().position(|&byte| byte == 0) {
-                return Ok(done + length);
+            if done < buffer.len() {
+                patience = if copied > 0 { PATIENCE } else { patience - 1 };
+                if address >= USER_LIMIT || patience == 0 {
+                    return Err(Errno::EFAULT);
+                }
+                self.fault(VirtAddr(from.addr().wrapping_add(done as u64)), Access::Read).map_err(|_| Errno::EFAULT)?;
             }
-            done = end;
         }
         Err(Errno::ENAMETOOLONG)
     }

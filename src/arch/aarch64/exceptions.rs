@@ -21,8 +21,14 @@ pub struct KernelFrame {
 
 #[repr(C)]
 struct Fixup {
-    at: i32,
+    from: i32,
+    end: i32,
     to: i32,
+}
+
+/// The address that a field of the table stands for.
+fn place(offset: &i32) -> u64 {
+    (core::ptr::from_ref(offset) as u64).wrapping_add_signed(i64::from(*offset))
 }
 
 unsafe extern "C" {
@@ -42,10 +48,8 @@ fn fixup(pc: u64) -> Option<u64> {
     let end = &raw const __fixups_end;
     // SAFETY: the linker script puts the table between the two symbols, aligned.
     let table = unsafe { core::slice::from_raw_parts(start, end.offset_from_unsigned(start)) };
-    table.iter().find_map(|entry| {
-        let at = (&raw const entry.at as u64).wrapping_add_signed(i64::from(entry.at));
-        (at == pc).then(|| (&raw const entry.to as u64).wrapping_add_signed(i64::from(entry.to)))
-    })
+    let entry = table.iter().find(|entry| (place(&entry.from)..place(&entry.end)).contains(&pc))?;
+    Some(place(&entry.to))
 }
 
 #[unsafe(no_mangle)]

@@ -101,6 +101,11 @@ impl Machine for Aarch64 {
     }
 
     #[inline]
+    fn copy_string_from_user(destination: &mut [u8], source: usize) -> (usize, bool) {
+        user_memory::copy_string_from_user(destination, source)
+    }
+
+    #[inline]
     fn copy_to_user(destination: usize, source: &[u8]) -> usize {
         user_memory::copy_to_user(destination, source)
     }

@@ -1,13 +1,114 @@
 // Copying and filling memory: the compiler's mem* functions, and the user copies with their fault fix-ups.
 //
-// The fix-up table holds pairs of 32-bit offsets, each from its own address: an instruction that may fault, and where to go on then.
+// The fix-up table holds triples of 32-bit offsets, each from its own address: the first instruction that may fault, the end of those
+// that may, and where to go on then.
 
-.macro fixup at, to
+.macro fixup from, end, to
     .pushsection .fixups, "a"
     .balign 4
-    .long   \at - .
+    .long   \from - .
+    .long   \end - .
     .long   \to - .
     .popsection
+.endm
+
+// Moves 64 bytes, `at` bytes further on.
+.macro move_64 at
+    ldp     x4, x5, [x1, #\at]
+    ldp     x6, x7, [x1, #\at + 16]
+    ldp     x8, x9, [x1, #\at + 32]
+    ldp     x10, x11, [x1, #\at + 48]
+    stp     x4, x5, [x0, #\at]
+    stp     x6, x7, [x0, #\at + 16]
+    stp     x8, x9, [x0, #\at + 32]
+    stp     x10, x11, [x0, #\at + 48]
+.endm
+
+// Moves x2 bytes from x1 to x0, which always points behind what has been stored.
+.macro move
+    subs    x3, x2, #256
+    b.lo    102f
+101:
+    move_64 0
+    move_64 64
+    move_64 128
+    move_64 192
+    add     x1, x1, #256
+    add     x0, x0, #256
+    subs    x3, x3, #256
+    b.hs    101b
+102:
+    tbz     x2, #7, 103f
+    move_64 0
+    move_64 64
+    add     x1, x1, #128
+    add     x0, x0, #128
+103:
+    tbz     x2, #6, 104f
+    move_64 0
+    add     x1, x1, #64
+    add     x0, x0, #64
+104:
+    tbz     x2, #5, 105f
+    ldp     x4, x5, [x1], #16
+    ldp     x6, x7, [x1], #16
+    stp     x4, x5, [x0], #16
+    stp     x6, x7, [x0], #16
+105:
+    tbz     x2, #4, 106f
+    ldp     x4, x5, [x1], #16
+    stp     x4, x5, [x0], #16
+106:
+    tbz     x2, #3, 107f
+    ldr     x4, [x1], #8
+    str     x4, [x0], #8
+107:
+    tbz     x2, #2, 108f
+    ldr     w4, [x1], #4
+    str     w4, [x0], #4
+108:
+    tbz     x2, #1, 109f
+    ldrh    w4, [x1], #2
+    strh    w4, [x0], #2
+109:
+    tbz     x2, #0, 110f
+    ldrb    w4, [x1]
+    strb    w4, [x0]
+110:
+.endm
+
+// Fills x2 bytes at x0, which always points behind what has been stored, with the byte that x1 repeats.
+.macro fill
+    subs    x3, x2, #64
+    b.lo    102f
+101:
+    stp     x1, x1, [x0]
+    stp     x1, x1, [x0, #16]
+    stp     x1, x1, [x0, #32]
+    stp     x1, x1, [x0, #48]
+    add     x0, x0, #64
+    subs    x3, x3, #64
+    b.hs    101b
+102:
+    tbz     x2, #5, 103f
+    stp     x1, x1, [x0], #16
+    stp     x1, x1, [x0], #16
+103:
+    tbz     x2, #4, 104f
+    stp     x1, x1, [x0], #16
+104:
+    tbz     x2, #3, 105f
+    str     x1, [x0], #8
+105:
+    tbz     x2, #2, 106f
+    str     w1, [x0], #4
+106:
+    tbz     x2, #1, 107f
+    strh    w1, [x0], #2
+107:
+    tbz     x2, #0, 108f
+    strb    w1, [x0]
+108:
 .endm
 
 .section .text.memory, "ax"
@@ -16,42 +117,10 @@
 .global memcpy
 .balign 64
 memcpy:
-    mov     x3, x0
-    subs    x2, x2, #64
-    b.lo    2f
-1:  ldp     x4, x5, [x1]
-    ldp     x6, x7, [x1, #16]
-    ldp     x8, x9, [x1, #32]
-    ldp     x10, x11, [x1, #48]
-    stp     x4, x5, [x3]
-    stp     x6, x7, [x3, #16]
-    stp     x8, x9, [x3, #32]
-    stp     x10, x11, [x3, #48]
-    add     x1, x1, #64
-    add     x3, x3, #64
-    subs    x2, x2, #64
-    b.hs    1b
-2:  tbz     x2, #5, 3f
-    ldp     x4, x5, [x1], #16
-    ldp     x6, x7, [x1], #16
-    stp     x4, x5, [x3], #16
-    stp     x6, x7, [x3], #16
-3:  tbz     x2, #4, 4f
-    ldp     x4, x5, [x1], #16
-    stp     x4, x5, [x3], #16
-4:  tbz     x2, #3, 5f
-    ldr     x4, [x1], #8
-    str     x4, [x3], #8
-5:  tbz     x2, #2, 6f
-    ldr     w4, [x1], #4
-    str     w4, [x3], #4
-6:  tbz     x2, #1, 7f
-    ldrh    w4, [x1], #2
-    strh    w4, [x3], #2
-7:  tbz     x2, #0, 8f
-    ldrb    w4, [x1]
-    strb    w4, [x3]
-8:  ret
+    mov     x12, x0
+    move
+    mov     x0, x12
+    ret
 
 // fn memmove(x0 destination, x1 source, x2 length) -> destination
 .global memmove
@@ -79,34 +148,14 @@ memmove:
 .global memset
 .balign 64
 memset:
-    mov     x3, x0
+    mov     x12, x0
     and     x1, x1, #0xff
     orr     x1, x1, x1, lsl #8
     orr     x1, x1, x1, lsl #16
     orr     x1, x1, x1, lsl #32
-    subs    x2, x2, #64
-    b.lo    2f
-1:  stp     x1, x1, [x3]
-    stp     x1, x1, [x3, #16]
-    stp     x1, x1, [x3, #32]
-    stp     x1, x1, [x3, #48]
-    add     x3, x3, #64
-    subs    x2, x2, #64
-    b.hs    1b
-2:  tbz     x2, #5, 3f
-    stp     x1, x1, [x3], #16
-    stp     x1, x1, [x3], #16
-3:  tbz     x2, #4, 4f
-    stp     x1, x1, [x3], #16
-4:  tbz     x2, #3, 5f
-    str     x1, [x3], #8
-5:  tbz     x2, #2, 6f
-    str     w1, [x3], #4
-6:  tbz     x2, #1, 7f
-    strh    w1, [x3], #2
-7:  tbz     x2, #0, 8f
-    strb    w1, [x3]
-8:  ret
+    fill
+    mov     x0, x12
+    ret
 
 // fn memcmp(x0 left, x1 right, x2 length) -> difference; bcmp is the same.
 .global memcmp
@@ -156,84 +205,88 @@ zero_page_by_line:
     ret
 
 // fn user_copy(x0 destination, x1 source, x2 length) -> bytes not copied. Either side may be user memory.
-// A fault in a large step is retried byte by byte from its start, so that the count is exact.
+// What a fault leaves is tried again byte by byte, so that the count is exact.
 .global user_copy
 .balign 64
 user_copy:
-    cmp     x2, #64
-    b.lo    2f
-1:  ldp     x4, x5, [x1]
-11: ldp     x6, x7, [x1, #16]
-12: ldp     x8, x9, [x1, #32]
-13: ldp     x10, x11, [x1, #48]
-14: stp     x4, x5, [x0]
-15: stp     x6, x7, [x0, #16]
-16: stp     x8, x9, [x0, #32]
-17: stp     x10, x11, [x0, #48]
-    add     x1, x1, #64
-    add     x0, x0, #64
-    sub     x2, x2, #64
-    cmp     x2, #64
-    b.hs    1b
-2:  cmp     x2, #8
-    b.lo    4f
-3:  ldr     x4, [x1]
-31: str     x4, [x0]
-    add     x1, x1, #8
-    add     x0, x0, #8
-    sub     x2, x2, #8
-    cmp     x2, #8
-    b.hs    3b
-4:  cbz     x2, 6f
-5:  ldrb    w4, [x1]
-51: strb    w4, [x0]
-    add     x1, x1, #1
-    add     x0, x0, #1
+    add     x12, x1, x2             // the ends
+    add     x13, x0, x2
+1:  move
+2:  mov     x0, #0
+    ret
+3:  sub     x2, x13, x0
+    sub     x1, x12, x2
+4:  ldrb    w4, [x1], #1
+    strb    w4, [x0], #1
     subs    x2, x2, #1
-    b.ne    5b
+    b.ne    4b
+5:  mov     x0, x2
+    ret
+    fixup   1b, 2b, 3b
+    fixup   4b, 5b, 5b
+
+// fn user_string(x0 destination, x1 source, x2 length) -> what is left of the length where the zero byte was found, which is not
+// counted; or with bit 63 set, what is left where there was none, because of the length or of a fault.
+.global user_string
+.balign 64
+user_string:
+    mov     x6, #0x0101010101010101
+    subs    x2, x2, #8
+    b.lo    2f
+1:  ldr     x3, [x1]                // eight bytes at a time
+11: sub     x4, x3, x6
+    bic     x4, x4, x3
+    str     x3, [x0], #8
+    ands    x4, x4, x6, lsl #7      // the lowest bit is that of the first zero byte
+    b.ne    5f
+    add     x1, x1, #8
+    subs    x2, x2, #8
+    b.hs    1b
+2:  adds    x2, x2, #8              // one byte at a time: the rest, or what a fault among eight leaves
+    b.eq    4f
+3:  ldrb    w3, [x1], #1
+    strb    w3, [x0], #1
+    cbz     w3, 6f
+    subs    x2, x2, #1
+    b.ne    3b
+4:  orr     x0, x2, #1 << 63
+    ret
+5:  rbit    x4, x4
+    clz     x4, x4
+    add     x2, x2, #8
+    sub     x2, x2, x4, lsr #3
 6:  mov     x0, x2
     ret
-    fixup   1b, 4b
-    fixup   11b, 4b
-    fixup   12b, 4b
-    fixup   13b, 4b
-    fixup   14b, 4b
-    fixup   15b, 4b
-    fixup   16b, 4b
-    fixup   17b, 4b
-    fixup   3b, 4b
-    fixup   31b, 4b
-    fixup   5b, 6b
-    fixup   51b, 6b
+    fixup   1b, 11b, 2b
+    fixup   3b, 4b, 4b
 
 // fn user_zero(x0 destination, x1 length) -> bytes not zeroed
 .global user_zero
 .balign 64
 user_zero:
-1:  cmp     x1, #16
-    b.lo    3f
-2:  stp     xzr, xzr, [x0]
-    add     x0, x0, #16
-    sub     x1, x1, #16
-    b       1b
-3:  cbz     x1, 5f
-4:  strb    wzr, [x0]
-    add     x0, x0, #1
-    sub     x1, x1, #1
-    b       3b
-5:  mov     x0, x1
+    add     x13, x0, x1             // the end
+    mov     x2, x1
+    mov     x1, #0
+1:  fill
+2:  mov     x0, #0
     ret
-    fixup   2b, 3b
-    fixup   4b, 5b
+3:  sub     x2, x13, x0
+4:  strb    wzr, [x0], #1
+    subs    x2, x2, #1
+    b.ne    4b
+5:  mov     x0, x2
+    ret
+    fixup   1b, 2b, 3b
+    fixup   4b, 5b, 5b
 
 // fn user_load_u32(x0 address) -> value, or -1 in 64 bits
 .global user_load_u32
 user_load_u32:
 1:  ldr     w0, [x0]
+2:  ret
+3:  mov     x0, #-1
     ret
-2:  mov     x0, #-1
-    ret
-    fixup   1b, 2b
+    fixup   1b, 2b, 3b
 
 // fn user_compare_exchange_u32(x0 address, w1 expected, w2 new) -> value found, or -1 in 64 bits
 .global user_compare_exchange_u32
@@ -241,8 +294,8 @@ user_compare_exchange_u32:
 1:  ldaxr   w3, [x0]
     cmp     w3, w1
     b.ne    3f
-2:  stlxr   w4, w2, [x0]
-    cbnz    w4, 1b
+    stlxr   w4, w2, [x0]
+2:  cbnz    w4, 1b
     dmb     ish
     mov     w0, w3
     ret
@@ -252,5 +305,4 @@ user_compare_exchange_u32:
 4:  clrex
     mov     x0, #-1
     ret
-    fixup   1b, 4b
-    fixup   2b, 4b
+    fixup   1b, 2b, 4b

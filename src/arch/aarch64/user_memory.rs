@@ -13,11 +13,15 @@ global_asm!(include_str!("memory.s"));
 /// The end of the user half.
 const USER_END: usize = 1 << 48;
 
+/// Set in what `user_string` returns when it did not find the end.
+const NO_END: usize = 1 << 63;
+
 static PAN: AtomicBool = AtomicBool::new(false);
 static ZERO_LINE: AtomicUsize = AtomicUsize::new(0);
 
 unsafe extern "C" {
     fn user_copy(destination: *mut u8, source: *const u8, length: usize) -> usize;
+    fn user_string(destination: *mut u8, source: *const u8, length: usize) -> usize;
     fn user_zero(destination: *mut u8, length: usize) -> usize;
     fn user_load_u32(address: usize) -> i64;
     fn user_compare_exchange_u32(address: usize, expected: u32, new: u32) -> i64;
@@ -60,6 +64,17 @@ pub fn copy_from_user(destination: &mut [u8], source: usize) -> usize {
     with_user_access(|| unsafe {
         user_copy(destination.as_mut_ptr(), core::ptr::with_exposed_provenance(source), destination.len())
     })
+}
+
+/// Copies a string from user memory; returns how many bytes were copied, and whether the zero behind them was found.
+#[inline]
+pub fn copy_string_from_user(destination: &mut [u8], source: usize) -> (usize, bool) {
+    let length = destination.len().min(USER_END.saturating_sub(source));
+    // SAFETY: the destination is a slice at least as long; a fault on the source is fixed up.
+    let left = with_user_access(|| unsafe {
+        user_string(destination.as_mut_ptr(), core::ptr::with_exposed_provenance(source), length)
+    });
+    if left & NO_END != 0 { (length - (left ^ NO_END), false) } else { (length - left, true) }
 }
 
 /// Copies to user memory; returns how many bytes were not copied.

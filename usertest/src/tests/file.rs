@@ -33,6 +33,8 @@ tests!("file":
     sendfile_copies_to_a_pipe,
     fsync_of_a_file_succeeds_of_a_pipe_fails,
     large_offsets_work,
+    bytes_of_any_number_and_alignment_come_through,
+    a_buffer_and_a_path_may_end_where_memory_ends,
     openat_is_relative_to_its_descriptor,
 );
 
@@ -314,4 +316,36 @@ fn openat_is_relative_to_its_descriptor() {
     must(call!(SYS_openat, -1, c"/dev/null", O_RDONLY, 0));
     must(rename(c"sub", c"moved", 0));
     must(call!(SYS_openat, directory, c"file", O_RDONLY, 0));
+}
+
+fn bytes_of_any_number_and_alignment_come_through() {
+    let fd = must(scratch_file(c"file", 0));
+    let pattern: Vec<u8> = (0..1100u32).map(|n| (n * 7 + n / 256) as u8).collect();
+    for length in (0..300).chain([511, 512, 513, 767, 768, 1023, 1024, 1025]) {
+        for shift in [0, 1, 7, 8, 15] {
+            let data = &pattern[shift..shift + length];
+            assert_eq!(must(pwrite(fd, data, shift as i64)), length);
+            let mut buffer = vec![0xee; length + 2 * 16];
+            assert_eq!(must(pread(fd, &mut buffer[shift..shift + length], shift as i64)), length);
+            assert!(&buffer[shift..shift + length] == data, "{length} bytes, {shift} further on");
+            assert!(buffer[..shift].iter().chain(&buffer[shift + length..]).all(|&byte| byte == 0xee));
+        }
+    }
+}
+
+fn a_buffer_and_a_path_may_end_where_memory_ends() {
+    const PAGE: usize = 4096;
+    let at = must(anonymous(2 * PAGE));
+    must(munmap(at + PAGE, PAGE));
+    let fd = must(scratch_file(c"file", 0));
+    for length in 1..300 {
+        let start = at + PAGE - length;
+        (start..at + PAGE).for_each(|place| poke(place, b'/'));
+        assert_eq!(must(call!(SYS_pwrite64, fd, start, length, 0)), length);
+        assert_eq!(must(call!(SYS_pread64, fd, start, length, 0)), length);
+        fails(call!(SYS_faccessat, libc::AT_FDCWD, start, 0), libc::EFAULT);
+        poke(at + PAGE - 1, 0u8);
+        let root = call!(SYS_faccessat, libc::AT_FDCWD, start, 0);
+        if length == 1 { fails(root, libc::ENOENT) } else { assert_eq!(must(root), 0) }
+    }
 }
