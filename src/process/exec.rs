@@ -37,9 +37,10 @@ pub fn build(thread: &Thread, file: Path, shown_path: &[u8], arguments: Argument
 pub async fn start(cx: &mut Context, program: Box<NewProgram>) -> Result<()> {
     become_only_thread(&cx.thread).await?;
     futex::end_thread(&cx.thread, &cx.thread.space());
-    let registers = UserContext::new(program.entry, program.stack_pointer);
+    let fresh = UserContext::new(program.entry, program.stack_pointer);
     program.take_over(&cx.thread)?;
-    cx.registers = registers;
-    cx.set_fp_state(&FpState::new());
-    Ok(())
+    cx.replace_registers(|registers, fp| {
+        (*registers, *fp) = (fresh, FpState::new());
+        Ok(())
+    })
 }

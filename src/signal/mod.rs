@@ -30,7 +30,6 @@ pub fn enter_handler(cx: &mut Context, info: SignalInfo, action: Action) {
             cx.registers.x[0] = Errno::EINTR.to_return_value() as u64;
         }
     }
-    let fp = cx.fp_state();
     let space = cx.thread.space();
     let signals = cx.thread.signals();
     let stack = signals.alternate_stack();
@@ -41,9 +40,10 @@ pub fn enter_handler(cx: &mut Context, info: SignalInfo, action: Action) {
         mask: signals.mask_for_frame(),
         stack,
         trampoline: vdso::sigreturn_address(&space),
-        fp: &fp,
     };
-    if signal_frame::build(&mut cx.registers, &space, &delivery).is_err() {
+    let built = cx.with_registers(|registers, fp| signal_frame::build(registers, fp, &space, &delivery));
+    let signals = cx.thread.signals();
+    if built.is_err() {
         signals.force_fatal(Signal::SEGV);
         return;
     }

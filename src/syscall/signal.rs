@@ -326,9 +326,8 @@ pub fn sigaltstack(cx: &mut Context, new: UserPtr<[u64; 3]>, old: UserPtr<[u64; 
 pub fn rt_sigreturn(cx: &mut Context) -> Result<usize> {
     let sp = cx.registers.sp;
     let space = cx.thread.space();
-    match signal_frame::restore(&mut cx.registers, &space) {
+    match cx.replace_registers(|registers, fp| signal_frame::restore(registers, fp, &space)) {
         Ok(restored) => {
-            cx.set_fp_state(&restored.fp);
             let signals = cx.thread.signals();
             signals.set_blocked(restored.mask);
             let (base, size, flags) = restored.stack;

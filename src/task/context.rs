@@ -100,8 +100,19 @@ impl Context {
         self.state.with_saved_fp(|state| state.clone())
     }
 
-    /// Replaces the thread's FP and SIMD registers.
-    pub fn set_fp_state(&mut self, fp: &FpState) {
-        self.state.replace_fp(fp);
+    /// Looks at all of the thread's registers; the general ones may be changed.
+    pub fn with_registers<R>(&mut self, action: impl FnOnce(&mut UserContext, &FpState) -> R) -> R {
+        self.state.with_saved_fp(|fp| action(&mut self.registers, fp))
+    }
+
+    /// Sets all of the thread's registers. After an error the FP and SIMD registers may be others.
+    ///
+    /// # Errors
+    /// Those of `replace`.
+    pub fn replace_registers<R>(
+        &mut self,
+        replace: impl FnOnce(&mut UserContext, &mut FpState) -> Result<R>,
+    ) -> Result<R> {
+        self.state.replace_fp(|fp| replace(&mut self.registers, fp))
     }
 }

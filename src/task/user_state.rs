@@ -6,6 +6,7 @@
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use libkernel::Result;
 use libkernel::machine::{self, MAX_CORES};
 
 use crate::arch::fp::{self, FpState};
@@ -97,15 +98,16 @@ impl UserState {
         look(unsafe { &*self.fp.get() })
     }
 
-    /// Replaces the thread's FP registers; they are loaded at its next FP instruction.
-    pub fn replace_fp(&self, fp: &FpState) {
+    /// Sets the thread's FP registers. After an error they are neither here nor there, but the thread's own.
+    pub fn replace_fp<R>(&self, replace: impl FnOnce(&mut FpState) -> Result<R>) -> Result<R> {
         // SAFETY: as in `save_fp`.
-        unsafe { (*self.fp.get()).clone_from(fp) };
-        self.fp_core.store(usize::MAX, Ordering::Relaxed);
-        if let Some(loaded) = loaded()
-            && loaded.access.swap(false, Ordering::Relaxed)
-        {
-            fp::set_access(false);
+        let fp = unsafe { &mut *self.fp.get() };
+        let result = replace(fp);
+        if !loaded().is_some_and(|loaded| loaded.access.load(Ordering::Relaxed)) {
+            self.fp_core.store(usize::MAX, Ordering::Relaxed);
+        } else if result.is_ok() {
+            fp.load();
         }
+        result
     }
 }

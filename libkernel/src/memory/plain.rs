@@ -20,7 +20,7 @@ macro_rules! plain {
 }
 
 plain! {
-    u8, u16, u32, u64, usize, i8, i16, i32, i64, isize,
+    u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, isize,
     linux::__kernel_timespec, linux::__kernel_itimerspec, linux::__kernel_old_timeval,
     linux::timespec, linux::timeval, linux::timezone, linux::itimerspec, linux::itimerval,
     linux::iovec, linux::stat, linux::statfs, linux::statfs64, linux::statx, linux::flock, linux::open_how,

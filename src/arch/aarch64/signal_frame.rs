@@ -22,37 +22,46 @@ const FP_MAGIC: u32 = 0x4650_8001;
 /// First word of the record with the fault's syndrome (`ESR_MAGIC`).
 const SYNDROME_MAGIC: u32 = 0x4553_5201;
 /// Bytes for records at the end of the frame.
-const RECORDS: usize = 4096;
+const RECORDS: u64 = 4096;
 
-/// `struct fpsimd_context`.
-#[derive(Clone, Copy)]
+/// The beginning of `struct fpsimd_context`; the vectors follow.
+#[derive(Clone, Copy, Default)]
 #[repr(C, align(16))]
-struct FpRecord {
+struct FpHead {
     magic: u32,
     size: u32,
     status: u32,
     control: u32,
-    vectors: [u128; 32],
 }
 
-/// What is written of `struct rt_sigframe`: all but the unused rest of its records.
+/// The beginning of `struct rt_sigframe`: `siginfo_t`, and `ucontext_t` up to its mask.
 #[derive(Clone, Copy)]
-#[repr(C, align(16))]
-struct Frame {
+#[repr(C)]
+struct Head {
     info: [u8; 128],
+    context: ContextHead,
+}
+
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+struct ContextHead {
     flags: u64,
     link: u64,
     stack: Stack,
     mask: u64,
-    unused: [u64; 16],
+}
+
+/// `struct sigcontext`, with the beginning of its first record.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Registers {
     fault_address: u64,
     x: [u64; 31],
     sp: u64,
     pc: u64,
     pstate: u64,
     padding: u64,
-    fp: FpRecord,
-    terminator: [u64; 2],
+    fp: FpHead,
 }
 
 /// `stack_t`.
@@ -65,20 +74,26 @@ struct Stack {
     size: u64,
 }
 
-const FRAME_SIZE: u64 = (size_of::<Frame>() - size_of::<FpRecord>() - 16 + RECORDS) as u64;
-const RECORDS_OFFSET: usize = core::mem::offset_of!(Frame, fp);
-const CONTEXT_OFFSET: u64 = core::mem::offset_of!(Frame, flags) as u64;
+/// Where the parts of a frame are.
+const CONTEXT_OFFSET: u64 = 128;
+const REGISTERS_OFFSET: u64 = CONTEXT_OFFSET + 176;
+const RECORDS_OFFSET: u64 = REGISTERS_OFFSET + core::mem::offset_of!(Registers, fp) as u64;
+const FRAME_SIZE: u64 = RECORDS_OFFSET + RECORDS;
+/// The length of the FP record.
+const FP_SIZE: u64 = (size_of::<FpHead>() + size_of::<[u128; 32]>()) as u64;
 
-const _: () = assert!(FRAME_SIZE == 4688);
-const _: () = assert!(core::mem::offset_of!(Frame, mask) - CONTEXT_OFFSET as usize == 40);
-const _: () = assert!(core::mem::offset_of!(Frame, fault_address) - CONTEXT_OFFSET as usize == 176);
-const _: () = assert!(RECORDS_OFFSET == 128 + 176 + 288);
-const _: () = assert!(size_of::<FpRecord>() == 528);
+const _: () = assert!(FRAME_SIZE == 4688 && FP_SIZE == 528);
+const _: () = assert!(size_of::<Head>() == 176 && core::mem::offset_of!(ContextHead, mask) == 40);
+const _: () = assert!(size_of::<Registers>() == 288 + size_of::<FpHead>());
 
-// SAFETY: integers only, every byte named: the offsets above leave no gap.
-unsafe impl Plain for Frame {}
-// SAFETY: integers only, no gaps.
-unsafe impl Plain for FpRecord {}
+// SAFETY: integers only, every byte named: the sizes above leave no gap.
+unsafe impl Plain for Head {}
+// SAFETY: as above.
+unsafe impl Plain for ContextHead {}
+// SAFETY: as above.
+unsafe impl Plain for Registers {}
+// SAFETY: as above.
+unsafe impl Plain for FpHead {}
 
 /// What goes into a frame besides the registers.
 pub struct Delivery<'a> {
@@ -94,46 +109,45 @@ pub struct Delivery<'a> {
     pub stack: AlternateStack,
     /// Where a handler without `SA_RESTORER` returns to.
     pub trampoline: u64,
-    /// The FP and SIMD registers.
-    pub fp: &'a FpState,
 }
 
-/// Builds the frame and sets the registers so that the handler runs next.
+/// Builds the frame, with these registers, and sets the general ones so that the handler runs next.
 ///
 /// # Errors
 /// `EFAULT` where the stack cannot be written.
-pub fn build(registers: &mut UserContext, space: &AddressSpace, delivery: &Delivery<'_>) -> Result<()> {
-    let Delivery { info, action, handler, mask, stack, trampoline, fp } = delivery;
+pub fn build(registers: &mut UserContext, fp: &FpState, space: &AddressSpace, delivery: &Delivery<'_>) -> Result<()> {
+    let Delivery { info, action, handler, mask, stack, trampoline } = delivery;
     let on_alternate = action.has(abi::SA_ONSTACK) && stack.size != 0 && !stack.contains(registers.sp);
     let top = if on_alternate { stack.top() } else { registers.sp };
     let record = top.wrapping_sub(16) & !15;
     let sp = record.wrapping_sub(FRAME_SIZE) & !15;
 
-    let frame = Frame {
+    let head = Head {
         info: info.to_bytes(),
-        flags: 0,
-        link: 0,
-        stack: Stack { base: stack.base, flags: stack.flags(registers.sp), padding: 0, size: stack.size },
-        mask: mask.bits(),
-        unused: [0; 16],
+        context: ContextHead {
+            flags: 0,
+            link: 0,
+            stack: Stack { base: stack.base, flags: stack.flags(registers.sp), padding: 0, size: stack.size },
+            mask: mask.bits(),
+        },
+    };
+    let saved = Registers {
         fault_address: if SignalSet::FAULTS.contains(info.signal) && info.code > 0 { info.address() } else { 0 },
         x: registers.x,
         sp: registers.sp,
         pc: registers.pc,
         pstate: registers.pstate,
         padding: 0,
-        fp: FpRecord {
-            magic: FP_MAGIC,
-            size: size_of::<FpRecord>() as u32,
-            status: fp.status,
-            control: fp.control,
-            vectors: fp.vectors,
-        },
-        terminator: [0; 2],
+        fp: FpHead { magic: FP_MAGIC, size: FP_SIZE as u32, status: fp.status, control: fp.control },
     };
+    let vectors = sp.wrapping_add(REGISTERS_OFFSET + size_of::<Registers>() as u64);
     let [frame_pointer, link] = [29, 30].map(|index| registers.register(index));
     space.write_value(UserPtr::new(record), [frame_pointer, link])?;
-    space.write_value(UserPtr::new(sp), frame)?;
+    space.write_values(UserPtr::new(sp), core::slice::from_ref(&head))?;
+    space.write_values(UserPtr::new(sp.wrapping_add(REGISTERS_OFFSET)), core::slice::from_ref(&saved))?;
+    space.write_values(UserPtr::new(vectors), &fp.vectors)?;
+    // The record that ends the records.
+    space.write_value(UserPtr::new(sp.wrapping_add(RECORDS_OFFSET + FP_SIZE)), [0u64; 2])?;
 
     let mut set = |index: usize, value| {
         if let Some(register) = registers.x.get_mut(index) {
@@ -160,32 +174,34 @@ pub struct Restored {
     pub mask: SignalSet,
     /// The alternate stack: base, size, flags.
     pub stack: (u64, u64, u32),
-    /// The FP and SIMD registers.
-    pub fp: FpState,
 }
 
 /// Takes the registers back from the frame that the stack pointer points at.
 ///
 /// # Errors
-/// `EFAULT` for a frame that cannot be read, `EINVAL` for one that no kernel made: the program gets `SIGSEGV` then.
-pub fn restore(registers: &mut UserContext, space: &AddressSpace) -> Result<Restored> {
+/// `EFAULT` for a frame that cannot be read, `EINVAL` for one that no kernel made: the program gets `SIGSEGV` then. The FP registers
+/// may have changed.
+pub fn restore(registers: &mut UserContext, fp: &mut FpState, space: &AddressSpace) -> Result<Restored> {
     let sp = registers.sp;
     if !sp.is_multiple_of(16) {
         return Err(Errno::EINVAL);
     }
-    let frame: Frame = space.read_value(UserPtr::new(sp))?;
-    let record = if frame.fp.magic == FP_MAGIC { frame.fp } else { find_fp_record(space, sp)? };
-    if record.size as usize != size_of::<FpRecord>() || !is_user_state(frame.pstate) {
+    let context: ContextHead = space.read_value(UserPtr::new(sp.wrapping_add(CONTEXT_OFFSET)))?;
+    let saved: Registers = space.read_value(UserPtr::new(sp.wrapping_add(REGISTERS_OFFSET)))?;
+    let records = sp.wrapping_add(RECORDS_OFFSET);
+    let (head, record) = if saved.fp.magic == FP_MAGIC { (saved.fp, records) } else { find_fp_record(space, records)? };
+    if u64::from(head.size) != FP_SIZE || !is_user_state(saved.pstate) {
         return Err(Errno::EINVAL);
     }
-    registers.x = frame.x;
-    registers.sp = frame.sp;
-    registers.pc = frame.pc;
-    registers.set_pstate(frame.pstate);
+    space.read_values(UserPtr::new(record.wrapping_add(size_of::<FpHead>() as u64)), &mut fp.vectors)?;
+    (fp.control, fp.status) = (head.control, head.status);
+    registers.x = saved.x;
+    registers.sp = saved.sp;
+    registers.pc = saved.pc;
+    registers.set_pstate(saved.pstate);
     Ok(Restored {
-        mask: SignalSet::from_bits(frame.mask),
-        stack: (frame.stack.base, frame.stack.size, frame.stack.flags),
-        fp: FpState { vectors: record.vectors, control: record.control, status: record.status },
+        mask: SignalSet::from_bits(context.mask),
+        stack: (context.stack.base, context.stack.size, context.stack.flags),
     })
 }
 
@@ -196,18 +212,16 @@ fn is_user_state(pstate: u64) -> bool {
     pstate & (MODE | MASKS) == 0
 }
 
-/// Looks for the FP record among others that the program put before it.
+/// Looks for the FP record among others that the program put before it; returns its beginning and where it is.
 #[cold]
-fn find_fp_record(space: &AddressSpace, sp: u64) -> Result<FpRecord> {
-    let start = sp + RECORDS_OFFSET as u64;
+fn find_fp_record(space: &AddressSpace, records: u64) -> Result<(FpHead, u64)> {
     let mut offset = 0;
-    while offset + 8 <= RECORDS as u64 {
-        let [magic, size]: [u32; 2] = space.read_value(UserPtr::new(start + offset))?;
-        match magic {
-            FP_MAGIC if offset + size_of::<FpRecord>() as u64 <= RECORDS as u64 => {
-                return space.read_value(UserPtr::new(start + offset));
-            }
-            SYNDROME_MAGIC if size >= 16 && size % 16 == 0 => offset += u64::from(size),
+    while offset + size_of::<FpHead>() as u64 <= RECORDS {
+        let place = records.wrapping_add(offset);
+        let head: FpHead = space.read_value(UserPtr::new(place))?;
+        match head.magic {
+            FP_MAGIC if offset + FP_SIZE <= RECORDS => return Ok((head, place)),
+            SYNDROME_MAGIC if head.size >= 16 && head.size % 16 == 0 => offset += u64::from(head.size),
             _ => break,
         }
     }
