@@ -78,12 +78,9 @@ fn enqueue_here(runnable: Runnable, arrival: Arrival) {
     // Who changes the parameters stores them, then looks for the task's core (`parameters_changed`): this core is found there, or
     // the change is seen here.
     fence(Ordering::SeqCst);
-    if !runnable.task().parameters().affinity().contains(core) {
-        // It changed while the task was on its way.
-        let target = placement::choose(runnable.task(), arrival);
-        if target != core {
-            return send(target, runnable, arrival);
-        }
+    // Its affinity may have changed while the task was on its way.
+    if let Some(target) = placement::elsewhere(runnable.task(), arrival) {
+        return send(target, runnable, arrival);
     }
     let length = QUEUE.with(|queue| {
         let decision = queue.enqueue(runnable, arrival, machine::monotonic_ns());
@@ -145,14 +142,29 @@ pub fn timer_due() {
 
 /// The task to poll next, if there is one; it is the core's current one until [`finish_turn`].
 pub fn next() -> Option<Arc<Task>> {
-    core_local::this().take_need_resched();
-    QUEUE
-        .with(|queue| {
+    loop {
+        core_local::this().take_need_resched();
+        let task = QUEUE.with(|queue| {
             let task = queue.pick(machine::monotonic_ns()).map(|runnable| runnable.task().clone());
             time::set_slice_end(queue.slice_end());
             task
-        })
-        .inspect(|task| task.accounting().runs.add(1))
+        })?;
+        // Asked after the request to reschedule was taken, which may have been made because of this.
+        if !leave(&task) {
+            task.accounting().runs.add(1);
+            return Some(task);
+        }
+    }
+}
+
+/// Sends the current task to another core, if it may not be here any more.
+#[inline]
+fn leave(task: &Task) -> bool {
+    let Some(target) = placement::elsewhere(task, Arrival::Moved) else { return false };
+    if let Some(runnable) = remove_current(Departure::Move) {
+        send(target, runnable, Arrival::Moved);
+    }
+    true
 }
 
 /// Does what the poll of the current task decided.
@@ -160,11 +172,7 @@ pub fn finish_turn(task: &Task, decision: Decision) {
     match decision {
         Decision::Requeue => {
             task.accounting().involuntary_switches.add(1);
-            if !task.parameters().affinity().contains(machine::core_id())
-                && let Some(runnable) = remove_current(Departure::Move)
-            {
-                place(runnable, Arrival::Moved);
-            }
+            leave(task);
         }
         Decision::Sleep => {
             task.accounting().voluntary_switches.add(1);

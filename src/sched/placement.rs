@@ -38,3 +38,13 @@ pub(super) fn choose(task: &Task, arrival: Arrival) -> usize {
     };
     if core < crate::online_cores() { core } else { here }
 }
+
+/// Where a task that is on this core has to go, if it may not be here.
+#[inline]
+pub(super) fn elsewhere(task: &Task, arrival: Arrival) -> Option<usize> {
+    let here = machine::core_id();
+    if task.parameters().affinity().contains(here) {
+        return None;
+    }
+    Some(choose(task, arrival)).filter(|target| *target != here)
+}
