@@ -297,7 +297,8 @@ fn sleeper_that_migrated_wakes_on_time() {
         i32::from(now() - start > 2 * SECOND)
     });
     for core in cores.iter().cycle().take(20) {
-        must(set_affinity(child, &[*core]));
+        // On a slow machine it may have ended by now.
+        let _ = set_affinity(child, &[*core]);
         sleep_ms(5);
     }
     crate::check::exits(child, 0);
