@@ -1,6 +1,6 @@
 #!/bin/bash
-# Boots with what a kernel must refuse: broken archives, no first program, too little memory. Each time it has to say why in
-# one line and power off with the failure status; no hang.
+# Boots with what a kernel must refuse: broken archives, no first program, too little memory, device trees without what it needs.
+# Each time it has to say why in one line and power off with the failure status; no hang. Without a console it can only power off.
 set -uo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d)
@@ -13,7 +13,7 @@ refuse() {
     local name=$1 wanted=$2 line=$3 status=0
     shift 3
     "$top/qemu-runner.sh" --smp 2 --timeout 60 --log "$work/serial" "$@" </dev/null >/dev/null 2>"$work/err" || status=$?
-    if [ "$status" = "$wanted" ] && grep -aEq "$line" "$work/serial"; then
+    if [ "$status" = "$wanted" ] && { [ -z "$line" ] || grep -aEq "$line" "$work/serial"; }; then
         passed=$((passed + 1))
         echo "ok $name"
     else
@@ -34,6 +34,16 @@ printf '\177ELF\2\1\1garbage' >"$work/elf"
 pack "$work/bad-elf.cpio" --file "/init=$work/elf:755"
 (pack "$work/a.cpio" --text "/x=y" && gzip -c "$work/a.cpio" | head -c 60) >"$work/cut.gz"
 
+# tree NAME NODE: QEMU's device tree without a node, as $work/NAME.dtb.
+tree() {
+    qemu-system-aarch64 -machine "virt,gic-version=3,dumpdtb=$work/$1.dtb" -cpu cortex-a72 -smp 2 -m 2G -display none \
+        -nodefaults >/dev/null 2>&1 || return
+    fdtput -r "$work/$1.dtb" "$2"
+}
+tree no-timer /timer
+tree no-console /pl011@9000000
+tree no-controller /intc@8000000
+
 refuse no-archive 121 'PANIC.*init' --initrd none
 refuse garbage-archive 121 'PANIC.*(initramfs|archive|init)' --initrd "$work/garbage.cpio"
 refuse cut-archive 121 'PANIC.*(initramfs|archive|init)' --initrd "$work/cut.cpio"
@@ -45,5 +55,8 @@ refuse init-a-broken-elf 121 'PANIC.*init' --initrd "$work/bad-elf.cpio"
 refuse named-init-missing 121 'PANIC.*init' --initrd "$work/no-init.cpio" --append 'rdinit=/no/such/program'
 refuse init-ends 121 'PANIC.*init' --append 'rdinit=/bin/true'
 refuse too-little-memory 121 'PANIC.*memory' --initrd none --mem 8M
+refuse tree-without-timer 121 'PANIC.*no timer: ' --qemu "-dtb $work/no-timer.dtb"
+refuse tree-without-interrupt-controller 121 'PANIC.*no interrupt controller: ' --qemu "-dtb $work/no-controller.dtb"
+refuse tree-without-console 122 '' --exec true --qemu "-dtb $work/no-console.dtb"
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

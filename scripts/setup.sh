@@ -35,7 +35,8 @@ update_once() {
 # --- Debian packages: what has to be there, and the package that brings it
 debian_tools() {
     local packages=() entry
-    for entry in python3:python3 cc:gcc gdb-multiarch:gdb-multiarch flock:util-linux; do
+    for entry in python3:python3 cc:gcc gdb-multiarch:gdb-multiarch flock:util-linux \
+        fdtput:device-tree-compiler; do
         have "${entry%%:*}" || packages+=("${entry#*:}")
     done
     [ -e /usr/include/stdlib.h ] || packages+=(libc6-dev)
