@@ -67,8 +67,14 @@ bench *OPTIONS: build
     python3 scripts/bench {{OPTIONS}}
 
 # Boot and wait for gdb, and attach it with Lichen's commands
-gdb N="4": build
-    scripts/gdb.sh {{N}} {{profile}}
+gdb N="4":
+    scripts/build.sh gdb target/Image-gdb
+    scripts/gdb.sh {{N}}
+
+# Try Lichen's gdb commands on a running guest
+gdb-test:
+    scripts/build.sh gdb target/Image-gdb
+    scripts/gdb-test.sh
 
 # Lints of all crates, warnings being errors
 clippy:

@@ -1,9 +1,9 @@
 #!/bin/bash
 # Builds the kernel image (target/Image), usertest, and the initramfs with it (target/initramfs.cpio).
 #
-#     scripts/build.sh [release|dev|usertest] [IMAGE]
+#     scripts/build.sh [release|dev|gdb|usertest] [IMAGE]
 #
-# dev has the lock checker and the debug assertions; usertest leaves the kernel out. The kernel goes to IMAGE, if given.
+# dev has the lock checker and the debug assertions, gdb the debugger's types as well; usertest leaves the kernel out. The kernel goes to IMAGE, if given.
 set -euo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 cd "$top"
@@ -12,9 +12,9 @@ profile=${1:-release}
 image=${2:-$top/target/Image}
 case $profile in
     dev) folder=debug ;;
-    release) folder=release ;;
+    release | gdb) folder=$profile ;;
     usertest) ;;
-    *) echo "unknown profile $profile: release, dev or usertest" >&2; exit 2 ;;
+    *) echo "unknown profile $profile: release, dev, gdb or usertest" >&2; exit 2 ;;
 esac
 output=${CARGO_TARGET_DIR:-target}
 mkdir -p target

@@ -119,6 +119,8 @@ case ${1:-all} in
         step bad-input scripts/bad-input-test.sh
         step bench-tables python3 scripts/bench/tests.py
         step bench-rows python3 scripts/bench --smoke
+        step build-gdb scripts/build.sh gdb target/Image-gdb
+        step gdb scripts/gdb-test.sh
         for n in 1 2 4 8; do guest "$n"; done
         checked
         ;;

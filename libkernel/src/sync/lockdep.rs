@@ -116,15 +116,20 @@ mod checker {
     struct Stack {
         held: [Option<Held>; DEPTH],
         depth: usize,
+        /// The lock that the core waits for, or waited for last, and where; for the debugger.
+        wanted: *const (),
+        wanted_at: Option<Place>,
     }
 
     impl Stack {
-        const EMPTY: Self = Self { held: [None; DEPTH], depth: 0 };
+        const EMPTY: Self = Self { held: [None; DEPTH], depth: 0, wanted: ptr::null(), wanted_at: None };
     }
 
     #[cfg(target_os = "none")]
+    crate::per_cpu! { static STACK: Stack = Stack::EMPTY; }
+
+    #[cfg(target_os = "none")]
     fn with_stack<R>(action: impl FnOnce(&mut Stack) -> R) -> R {
-        crate::per_cpu! { static STACK: Stack = Stack::EMPTY; }
         STACK.with(action)
     }
 
@@ -182,6 +187,7 @@ mod checker {
             return;
         }
         let held = with_stack(|stack| {
+            (stack.wanted, stack.wanted_at) = (address, Some(place));
             let mut held = stack.held.iter().take(stack.depth).flatten();
             held.find(|held| held.address == address).copied()
         });
@@ -201,6 +207,7 @@ mod checker {
         let number = number(class);
         let mut before = [None; DEPTH];
         with_stack(|stack| {
+            stack.wanted = ptr::null();
             before = stack.held;
             if let Some(slot) = stack.held.get_mut(stack.depth) {
                 *slot = Some(Held { address, class: number, place });

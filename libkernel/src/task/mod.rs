@@ -23,6 +23,8 @@ mod current;
 mod interrupt;
 mod parameters;
 mod ready;
+#[cfg(debug_assertions)]
+mod registry;
 mod runnable;
 mod state;
 #[expect(clippy::module_inception, reason = "the room is named after its one noun")]
@@ -40,6 +42,7 @@ pub use interrupt::{Interrupted, Interruptible, interruptible};
 pub use parameters::{AffinityMask, Parameters, Policy};
 #[cfg(not(target_os = "none"))]
 pub use ready::host;
+
 pub use ready::{Scheduler, enqueue, preempt};
 pub use runnable::Runnable;
 pub use state::{Activity, TaskState};

@@ -12,6 +12,8 @@ use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::task::{Context, Poll, Waker};
 
+#[cfg(debug_assertions)]
+use super::registry;
 use super::state::{Activity, TaskState};
 use super::{Accounting, Parameters, Runnable, WaitLocation, current, ready, waker};
 use crate::machine;
@@ -64,6 +66,8 @@ pub struct Task {
     waiting: WaitLocation,
     name: [AtomicU64; 2],
     owner: SetOnce<Weak<dyn Any + Send + Sync>>,
+    #[cfg(debug_assertions)]
+    registered: registry::Place,
 }
 
 /// What only the holder of a task's [`Runnable`] reaches.
@@ -101,9 +105,14 @@ impl Task {
             waiting: WaitLocation::default(),
             name: [const { AtomicU64::new(0) }; 2],
             owner: SetOnce::new(),
+            #[cfg(debug_assertions)]
+            registered: registry::Place::take(),
         };
         task.set_name(name.as_bytes());
-        Arc::new(task)
+        let task = Arc::new(task);
+        #[cfg(debug_assertions)]
+        task.registered.fill(Arc::as_ptr(&task).addr());
+        task
     }
 
     /// The task's number.
