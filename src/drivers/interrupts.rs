@@ -82,6 +82,11 @@ pub fn handle() {
     core.leave_interrupt();
 }
 
+/// Whether a number of [`statistics`] is a software-generated interrupt's, which cores send each other.
+pub const fn is_sgi(number: u32) -> bool {
+    number < FIRST_PPI
+}
+
 /// The interrupts that have a handler: number, name, and the count of each core.
 pub fn statistics() -> impl Iterator<Item = (u32, &'static str, &'static [AtomicU64; MAX_CORES])> {
     LINES.iter().enumerate().filter_map(|(number, line)| {

@@ -1,5 +1,6 @@
 //! The file tree at boot: a tmpfs as the root, filled from the initramfs.
 
+mod counters;
 mod facts;
 pub mod mountable;
 
@@ -28,6 +29,7 @@ pub fn init(platform: &Platform) -> Arc<FsContext> {
     let context = Arc::new(FsContext::new(Path::root_of(&mount)));
     memory_devices::register(log_line);
     facts::register();
+    counters::register();
     make_console(&context);
     if let Some(initrd) = platform.initrd {
         // SAFETY: the loader left the archive there, and the frame allocator was not given this memory. It stays, because files refer to it.

@@ -37,6 +37,8 @@ pub struct Statistics {
     pub stolen: AtomicU64,
     /// Tasks it sent away because its queue was too long.
     pub relieved: AtomicU64,
+    /// Tasks that came to it from another core, for whatever reason.
+    pub migrated: AtomicU64,
 }
 
 static STATISTICS: [Statistics; MAX_CORES] = [const {
@@ -45,6 +47,7 @@ static STATISTICS: [Statistics; MAX_CORES] = [const {
         refused: AtomicU64::new(0),
         stolen: AtomicU64::new(0),
         relieved: AtomicU64::new(0),
+        migrated: AtomicU64::new(0),
     }
 }; MAX_CORES];
 
@@ -57,6 +60,11 @@ fn count(select: impl Fn(&Statistics) -> &AtomicU64, amount: u64) {
     if let Some(statistics) = STATISTICS.get(machine::core_id()) {
         select(statistics).fetch_add(amount, Ordering::Relaxed);
     }
+}
+
+/// Counts a task that came from another core.
+pub(super) fn count_migration() {
+    count(|statistics| &statistics.migrated, 1);
 }
 
 /// Prepares the calling core, as it comes online.

@@ -5,14 +5,15 @@
 //! borrow the queue, and drop nothing meanwhile.
 
 pub mod balance;
+mod inspect;
 mod placement;
 
 use alloc::sync::Arc;
 use core::sync::atomic::{Ordering, fence};
 
 use libkernel::message::{self, Message, remote_call};
-use libkernel::sched::{Arrival, Departure, Preemption, RunQueue};
-use libkernel::task::{Decision, Runnable, Scheduler, Task};
+use libkernel::sched::{Arrival, Departure, Preemption, RunQueue, load};
+use libkernel::task::{Decision, Runnable, Scheduler, SchedulingFacts, Task};
 use libkernel::{machine, per_cpu, rcu, time};
 
 use crate::arch::core_local;
@@ -37,6 +38,10 @@ impl Scheduler for Cores {
     fn preempt() {
         core_local::this().set_need_resched();
     }
+
+    fn inspect(task: &Arc<Task>) -> Option<SchedulingFacts> {
+        inspect::inspect(task)
+    }
 }
 
 /// Gives each core its queue when it comes online.
@@ -46,6 +51,9 @@ pub fn init() {
             *queue = RunQueue::new(core as u32);
             queue.set_core_count(crate::platform().core_count);
         });
+        if let Some(load) = load::of(core) {
+            load.start();
+        }
         balance::init(core);
     });
 }
@@ -73,6 +81,10 @@ fn enqueue_here(runnable: Runnable, arrival: Arrival) {
     let (accounting, core) = (runnable.task().accounting(), machine::core_id());
     if accounting.last_core() != core && !runnable.entity.is_new() {
         accounting.migrations.add(1);
+        balance::count_migration();
+        if let Some(load) = load::of(accounting.last_core()) {
+            load.credit(runnable.task());
+        }
     }
     accounting.set_last_core(core);
     // Who changes the parameters stores them, then looks for the task's core (`parameters_changed`): this core is found there, or
@@ -83,6 +95,10 @@ fn enqueue_here(runnable: Runnable, arrival: Arrival) {
         return send(target, runnable, arrival);
     }
     let length = QUEUE.with(|queue| {
+        // One that was moved has been waiting.
+        if arrival != Arrival::Moved {
+            runnable.task().accounting().begin_wait();
+        }
         let decision = queue.enqueue(runnable, arrival, machine::monotonic_ns());
         honour(queue, decision);
         queue.len()
@@ -107,7 +123,11 @@ fn honour(queue: &RunQueue<Runnable>, decision: Preemption) {
 /// Tells the other cores how long this one's queue is.
 #[inline]
 fn publish(queue: &RunQueue<Runnable>) {
-    HINTS.publish(machine::core_id(), queue.len());
+    let (core, count) = (machine::core_id(), queue.len());
+    HINTS.publish(core, count);
+    if let Some(load) = load::of(core) {
+        load.change(count);
+    }
 }
 
 /// Takes in what other cores sent. Any context of this core.
@@ -152,6 +172,10 @@ pub fn next() -> Option<Arc<Task>> {
         // Asked after the request to reschedule was taken, which may have been made because of this.
         if !leave(&task) {
             task.accounting().runs.add(1);
+            task.accounting().end_wait();
+            if let Some(load) = load::of(machine::core_id()) {
+                load.count_turn();
+            }
             return Some(task);
         }
     }
@@ -172,6 +196,7 @@ pub fn finish_turn(task: &Task, decision: Decision) {
     match decision {
         Decision::Requeue => {
             task.accounting().involuntary_switches.add(1);
+            task.accounting().begin_wait();
             leave(task);
         }
         Decision::Sleep => {
@@ -182,7 +207,12 @@ pub fn finish_turn(task: &Task, decision: Decision) {
                 place(runnable, Arrival::Woken);
             }
         }
-        Decision::Finished => drop(remove_current(Departure::Exit)),
+        Decision::Finished => {
+            drop(remove_current(Departure::Exit));
+            if let Some(load) = load::of(machine::core_id()) {
+                load.credit(task);
+            }
+        }
     }
 }
 
@@ -192,6 +222,16 @@ fn remove_current(departure: Departure) -> Option<Runnable> {
         publish(queue);
         runnable
     })
+}
+
+/// An interrupt came to user mode and has not been served yet: counts a request to reschedule that user mode ran on with.
+#[inline]
+pub fn check_request() {
+    if core_local::this().need_resched()
+        && let Some(load) = load::of(machine::core_id())
+    {
+        load.count_dropped();
+    }
 }
 
 /// This core is about to sleep, with interrupts masked: lets others know, and asks for work. Look for messages once more afterwards.

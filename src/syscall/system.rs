@@ -3,6 +3,7 @@
 
 use super::Context;
 use crate::arch::psci;
+use libkernel::fs::procfs::load_averages;
 use libkernel::memory::address::is_user_range;
 use libkernel::memory::{PAGE_SIZE, UserPtr, frames};
 use libkernel::process::capability::Capability;
@@ -65,7 +66,9 @@ pub fn sysinfo(cx: &mut Context, info: UserPtr<[u64; 14]>) -> Result<usize> {
     let uptime = machine::monotonic_ns().div_ceil(SECOND);
     let processes = u16::try_from(table::thread_count()).unwrap_or(u16::MAX);
     let [total, free] = [frames::total(), frames::free_count()].map(|frames| frames as u64 * page);
-    let words = [uptime, 0, 0, 0, total, free, 0, 0, 0, 0, u64::from(processes), 0, 0, 1];
+    // In units of 1/65536 (SI_LOAD_SHIFT), as the averages are.
+    let [one, five, fifteen] = load_averages();
+    let words = [uptime, one, five, fifteen, total, free, 0, 0, 0, 0, u64::from(processes), 0, 0, 1];
     cx.space().write_value(info, words)?;
     Ok(0)
 }

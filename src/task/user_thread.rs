@@ -24,6 +24,7 @@ use crate::arch::fp::FpState;
 use crate::arch::user::{Trap, enter_user};
 use crate::arch::{core_local, registers};
 use crate::drivers::interrupts;
+use crate::sched;
 use crate::syscall::{self, Served};
 
 /// Makes the task of a thread that is to begin with these registers. The thread is not started: wake the task for that.
@@ -87,6 +88,7 @@ async fn body(mut cx: Context) {
             }
             match syndrome.decode() {
                 Trap::Interrupt => {
+                    sched::check_request();
                     interrupts::handle();
                     rcu::quiescent();
                     registers::unmask_interrupts();

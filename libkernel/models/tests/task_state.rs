@@ -39,6 +39,18 @@ impl Model {
         }
     }
 
+    /// Looks at the task if it sleeps.
+    fn look(&self) {
+        if self.state.claim() {
+            self.touch();
+            if !self.state.park() {
+                self.touch();
+                assert!(!self.queued.swap(true, Ordering::AcqRel), "queued twice");
+                self.interrupt.notify();
+            }
+        }
+    }
+
     fn touch(&self) {
         // SAFETY: loom checks that nobody else is here.
         self.owned.with_mut(|owned| unsafe { *owned += 1 });
@@ -171,5 +183,27 @@ fn a_task_that_wakes_elsewhere_takes_its_state_along() {
         let theirs = second.join().unwrap_or_else(|_| unreachable!());
         // It was woken before the first poll began, during it, or after the park.
         assert!(!(mine && theirs), "the task ran on two cores");
+    });
+}
+
+#[test]
+fn a_look_at_a_sleeper_loses_no_wake() {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(|| {
+        let model = Model::new();
+        let waker = {
+            let model = model.clone();
+            thread::spawn(move || {
+                model.work.fetch_add(1, Ordering::Relaxed);
+                model.wake();
+            })
+        };
+        let looker = {
+            let model = model.clone();
+            thread::spawn(move || model.look())
+        };
+        model.run(1);
+        [waker, looker].into_iter().for_each(|thread| assert!(thread.join().is_ok()));
     });
 }

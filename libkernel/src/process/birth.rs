@@ -15,6 +15,7 @@ use super::resources::Resources;
 use super::table::ReservedPid;
 use super::thread::Thread;
 use super::tree;
+use crate::fs::procfs::count_birth;
 use crate::signal::{ProcessSignals, SignalSet};
 use crate::task::Task;
 use crate::{Errno, Result, machine};
@@ -86,6 +87,7 @@ impl Unborn {
             Some(kinship) => self.join_family(creator.process(), kinship, &task)?,
         }
         thread.set_task(task);
+        count_birth();
         accounts::begin(thread.with_credentials(|credentials| credentials.uid.real));
         Ok(thread)
     }

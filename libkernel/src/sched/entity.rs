@@ -140,6 +140,11 @@ impl<T> Entity<T> {
         self.deadline
     }
 
+    /// The virtual deadline, also of a task that keeps it as a distance from its virtual runtime while it is in no queue.
+    pub fn absolute_deadline(&self) -> u64 {
+        if self.deadline_is_relative { self.vruntime.wrapping_add(self.deadline) } else { self.deadline }
+    }
+
     /// The virtual lag with which it left its last queue, in nanoseconds of a nice-0 task.
     pub fn lag(&self) -> i64 {
         self.lag

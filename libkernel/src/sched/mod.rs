@@ -24,6 +24,7 @@ mod average;
 mod entity;
 mod fair;
 mod hints;
+pub mod load;
 pub mod placement;
 mod realtime;
 pub mod replay;

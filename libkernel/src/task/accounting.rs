@@ -10,6 +10,11 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 pub struct Clock(AtomicU64);
 
 impl Clock {
+    /// At zero.
+    pub const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
     /// Adds `amount`. Only for the core that runs the task.
     #[inline]
     pub fn add(&self, amount: u64) {
@@ -90,8 +95,10 @@ impl Times {
 pub struct Accounting {
     /// Where its time goes.
     pub times: Times,
-    /// Nanoseconds spent ready but not running.
-    pub delay: Clock,
+    /// Ticks spent ready but not running; while it waits, less the counter when that began, and so negative.
+    delay: Clock,
+    /// The part of its user time that cores have been credited with, in nanoseconds.
+    credited: Clock,
     /// How often it was put on a core.
     pub runs: Clock,
     /// Switches because it waited.
@@ -106,6 +113,36 @@ pub struct Accounting {
 }
 
 impl Accounting {
+    /// It waits for its turn from now on. By the core that queues it.
+    #[inline]
+    pub fn begin_wait(&self) {
+        self.delay.add(machine::ticks().wrapping_neg());
+    }
+
+    /// Its turn has come, or it leaves the queue.
+    #[inline]
+    pub fn end_wait(&self) {
+        self.delay.add(machine::ticks());
+    }
+
+    /// Nanoseconds spent ready but not running, until now.
+    pub fn delay(&self) -> u64 {
+        let delay = self.delay.get();
+        machine::ticks_to_ns(if (delay as i64) < 0 { delay.wrapping_add(machine::ticks()) } else { delay })
+    }
+
+    /// User time that no core has been credited with yet, in nanoseconds.
+    pub fn uncredited(&self) -> u64 {
+        self.times.read().0.saturating_sub(self.credited.get())
+    }
+
+    /// Takes that time, to credit a core with it. While the task runs nowhere.
+    pub(crate) fn take_credit(&self) -> u64 {
+        let time = self.uncredited();
+        self.credited.add(time);
+        time
+    }
+
     /// The core it ran on last, or was placed on.
     #[inline]
     pub fn last_core(&self) -> usize {

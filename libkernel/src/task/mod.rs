@@ -20,6 +20,7 @@
 
 mod accounting;
 mod current;
+mod inspect;
 mod interrupt;
 mod parameters;
 mod ready;
@@ -38,12 +39,12 @@ mod tests;
 
 pub use accounting::{Accounting, Clock, Times};
 pub use current::{current, with_current};
+pub use inspect::SchedulingFacts;
 pub use interrupt::{Interrupted, Interruptible, interruptible};
 pub use parameters::{AffinityMask, Parameters, Policy};
 #[cfg(not(target_os = "none"))]
 pub use ready::host;
-
-pub use ready::{Scheduler, enqueue, preempt};
+pub use ready::{Scheduler, enqueue, inspect, preempt};
 pub use runnable::Runnable;
 pub use state::{Activity, TaskState};
 pub use task::{Decision, Task, TaskId};

@@ -3,7 +3,8 @@
 //! The kernel implements [`Scheduler`] once and installs it with [`install_scheduler!`](crate::install_scheduler); the linker
 //! resolves the call, there is no table of pointers.
 
-use super::Runnable;
+use super::{Runnable, SchedulingFacts, Task};
+use alloc::sync::Arc;
 
 /// What receives the tasks that become ready.
 pub trait Scheduler {
@@ -13,15 +14,20 @@ pub trait Scheduler {
 
     /// Asks for the scheduler at this core's next scheduling point. Any context.
     fn preempt();
+
+    /// Looks at the scheduling state of a task that is queued or runs, here or, for a moment, by asking its core. `None`: it is
+    /// neither, or its core did not answer in time.
+    fn inspect(task: &Arc<Task>) -> Option<SchedulingFacts>;
 }
 
 #[cfg(target_os = "none")]
 mod linked {
-    use super::Runnable;
+    use super::{Arc, Runnable, SchedulingFacts, Task};
     // SAFETY: `install_scheduler!` defines it with the same signature, in safe code.
     unsafe extern "Rust" {
         pub(super) safe fn __scheduler_enqueue(runnable: Runnable);
         pub(super) safe fn __scheduler_preempt();
+        pub(super) safe fn __scheduler_inspect(task: &Arc<Task>) -> Option<SchedulingFacts>;
     }
 }
 
@@ -42,6 +48,20 @@ pub fn preempt() {
     host::Queue::preempt();
 }
 
+/// Looks at a task's scheduling state, wherever it is. May wait for an answer of its core, without sleeping: task context, with
+/// no lock held that an interrupt handler takes. `None` if the task moves too fast.
+pub fn inspect(task: &Arc<Task>) -> Option<SchedulingFacts> {
+    const ATTEMPTS: usize = 8;
+    (0..ATTEMPTS).find_map(|_| task.inspect_asleep().or_else(|| inspect_queued(task)))
+}
+
+fn inspect_queued(task: &Arc<Task>) -> Option<SchedulingFacts> {
+    #[cfg(target_os = "none")]
+    return linked::__scheduler_inspect(task);
+    #[cfg(not(target_os = "none"))]
+    host::Queue::inspect(task)
+}
+
 /// Makes a type that implements [`Scheduler`](task::Scheduler) the scheduler of this kernel.
 #[macro_export]
 macro_rules! install_scheduler {
@@ -56,6 +76,13 @@ macro_rules! install_scheduler {
         extern "Rust" fn __scheduler_preempt() {
             <$scheduler as $crate::task::Scheduler>::preempt()
         }
+
+        #[unsafe(no_mangle)]
+        extern "Rust" fn __scheduler_inspect(
+            task: &::alloc::sync::Arc<$crate::task::Task>,
+        ) -> Option<$crate::task::SchedulingFacts> {
+            <$scheduler as $crate::task::Scheduler>::inspect(task)
+        }
     };
 }
 
@@ -64,7 +91,7 @@ macro_rules! install_scheduler {
 pub mod host {
     extern crate std;
 
-    use super::{Runnable, Scheduler};
+    use super::{Arc, Runnable, Scheduler, SchedulingFacts, Task};
     use crate::task::Decision;
     use alloc::collections::VecDeque;
     use core::cell::RefCell;
@@ -82,6 +109,10 @@ pub mod host {
         }
 
         fn preempt() {}
+
+        fn inspect(_task: &Arc<Task>) -> Option<SchedulingFacts> {
+            None
+        }
     }
 
     /// The task that has been ready longest on this thread.

@@ -14,6 +14,7 @@
 //! | event | from | to | what follows |
 //! |---|---|---|---|
 //! | `wake` | asleep | `READY` | the caller gets the runnable and enqueues it |
+//! | `claim` | asleep | `RUNNING` | the caller gets the runnable, looks at it, and parks it |
 //! | `wake` | `RUNNING` | `RUNNING, READY` | nothing: the core requeues it after the poll |
 //! | `wake` | `READY`, `RUNNING, READY` | the same | nothing (the write still orders the waker before the next poll) |
 //! | `wake` | `FINISHED` | the same | nothing |
@@ -71,6 +72,13 @@ impl TaskState {
                 Err(current) => state = current,
             }
         }
+    }
+
+    /// Takes hold of a sleeping task, as if it was polled: a wake that comes meanwhile is seen by `park`. `false`, changing nothing, if
+    /// it does not sleep.
+    #[must_use]
+    pub fn claim(&self) -> bool {
+        self.0.compare_exchange(0, RUNNING, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// Takes the task from ready to running. `false`, changing nothing, if it was not ready.
@@ -134,6 +142,16 @@ impl Default for TaskState {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_sleeper_can_be_claimed_and_wakes_meanwhile_count() {
+        let state = TaskState::new();
+        assert!(state.claim() && !state.claim());
+        assert!(state.park());
+        assert!(state.claim() && !state.wake());
+        assert!(!state.park(), "woken meanwhile: the claimer enqueues it");
+        assert!(!state.claim() && state.begin_poll());
+    }
 
     #[test]
     fn only_the_first_wake_of_a_sleeper_enqueues() {

@@ -35,6 +35,7 @@ mod thread;
 mod time;
 mod torture;
 mod tty;
+mod visible;
 mod wait;
 
 /// One test.
@@ -101,6 +102,7 @@ const AREAS: &[&[Test]] = &[
     time::TESTS,
     processor_time::TESTS,
     proc::TESTS,
+    visible::TESTS,
     device::TESTS,
     cred::TESTS,
     sched::TESTS,

@@ -7,7 +7,9 @@
 mod descriptors;
 mod mounts;
 mod process;
+mod processors;
 mod root;
+mod scheduling;
 mod status;
 mod sysctl;
 mod system;
@@ -22,6 +24,9 @@ use super::inode::FileSystem;
 use super::virtual_fs::{Source, VirtualFs};
 use crate::sync::{SetOnce, SpinLock};
 
+pub(crate) use processors::count_birth;
+pub use processors::{load_averages, set_interrupt_count};
+
 const MAGIC: u64 = 0x9fa0;
 
 static FILE_SYSTEM: SetOnce<Arc<VirtualFs>> = SetOnce::new();
@@ -29,7 +34,7 @@ static FILE_SYSTEM: SetOnce<Arc<VirtualFs>> = SetOnce::new();
 /// Files of `/proc` itself that other parts of the kernel provide, with their permissions.
 static REGISTERED: SpinLock<BTreeMap<&'static str, (u32, Arc<dyn Source>)>> = SpinLock::new(BTreeMap::new());
 
-/// Makes `/proc/NAME` a file with the text of `source`.
+/// Makes `/proc/NAME` a file with the text of `source`. The name may have one folder before it.
 pub fn register(name: &'static str, mode: u32, source: Arc<dyn Source>) {
     REGISTERED.lock().insert(name, (mode, source));
 }

@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::root::{number, thread_directory};
-use super::{descriptors, mounts, status};
+use super::{descriptors, mounts, scheduling, status};
 use crate::fs::inode::Link;
 use crate::fs::metadata::FileType::{self, Directory, Regular, Symlink};
 use crate::fs::mount::Path;
@@ -54,7 +54,8 @@ const ENTRIES: &[(&str, Entry)] = &[
     ("oom_score", Entry::Text(0o444, |_, text| text.push(b"0\n"))),
     ("oom_score_adj", Entry::Other(Regular, |subject| Node::file(0o644, OomScoreAdjust(subject.clone())))),
     ("root", Entry::Other(Symlink, |subject| place(subject, |thread| Ok(thread.fs().root())))),
-    ("schedstat", Entry::Text(0o444, status::scheduling)),
+    ("sched", Entry::Text(0o444, scheduling::sched)),
+    ("schedstat", Entry::Text(0o444, scheduling::statistics)),
     ("sessionid", Entry::Text(0o444, |_, text| text.push(b"4294967295"))),
     ("smaps_rollup", Entry::Text(0o444, smaps_rollup)),
     ("stat", Entry::Text(0o444, status::stat)),

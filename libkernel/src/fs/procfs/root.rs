@@ -2,11 +2,11 @@
 #![forbid(unsafe_code)]
 
 use alloc::format;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 
 use super::process::{Subject, ThreadDirectory};
-use super::{REGISTERED, mounts, sysctl, system};
+use super::{REGISTERED, mounts, processors, sysctl, system};
 use crate::Errno;
 use crate::fs::caller::Caller;
 use crate::fs::inode::Link;
@@ -21,15 +21,16 @@ const ENTRIES: &[(&str, FileType, fn() -> Node)] = &[
     ("devices", Regular, || Node::file(0o444, system::devices)),
     ("diskstats", Regular, || Node::file(0o444, system::nothing)),
     ("filesystems", Regular, || Node::file(0o444, mounts::filesystems)),
-    ("loadavg", Regular, || Node::file(0o444, system::load_average)),
+    ("loadavg", Regular, || Node::file(0o444, processors::load_average)),
     ("meminfo", Regular, || Node::file(0o444, system::memory)),
     ("mounts", Symlink, || Node::link(|_| Ok(Link::Text(Arc::from(*b"self/mounts"))))),
+    ("schedstat", Regular, || Node::file(0o444, processors::scheduling)),
     ("self", Symlink, || Node::link(to_self)),
-    ("stat", Regular, || Node::file(0o444, system::statistics)),
+    ("stat", Regular, || Node::file(0o444, processors::statistics)),
     ("swaps", Regular, || Node::file(0o444, system::swaps)),
     ("sys", Directory, || Node::directory(Fixed(sysctl::ROOT))),
     ("thread-self", Symlink, || Node::link(to_thread_self)),
-    ("uptime", Regular, || Node::file(0o444, system::uptime)),
+    ("uptime", Regular, || Node::file(0o444, processors::uptime)),
     ("version", Regular, || Node::file(0o444, system::version)),
     ("vmstat", Regular, || Node::file(0o444, system::virtual_memory)),
 ];
@@ -67,6 +68,46 @@ impl Source for Shared {
     }
 }
 
+/// The entry `name` among the registered ones below the folder `prefix`, which is empty or ends with a slash.
+fn registered(prefix: &str, name: &[u8]) -> Option<Node> {
+    let path = format!("{prefix}{}", core::str::from_utf8(name).ok()?);
+    let found = REGISTERED.lock().get(path.as_str()).cloned();
+    if let Some((mode, source)) = found {
+        return Some(Node { content: Content::File(Arc::new(Shared(source))), mode, uid: 0, gid: 0 });
+    }
+    let folder = path + "/";
+    let exists = REGISTERED.lock().keys().any(|path| path.starts_with(&folder));
+    exists.then(|| Node::directory(Folder(folder)))
+}
+
+/// Lists them, a folder once; positions count all names below `prefix`. `false`: `emit` did not want more.
+fn list_registered(prefix: &str, from: usize, emit: &mut dyn FnMut(&[u8], FileType, u64) -> bool) -> bool {
+    let registered = REGISTERED.lock();
+    let mut last = None;
+    let names = registered.keys().filter_map(|path| path.strip_prefix(prefix));
+    for (position, name) in (1..).zip(names) {
+        let (name, kind) = name.split_once('/').map_or((name, Regular), |(folder, _)| (folder, Directory));
+        let again = kind == Directory && last.replace(name) == Some(name);
+        if position > from && !again && !emit(name.as_bytes(), kind, position as u64) {
+            return false;
+        }
+    }
+    true
+}
+
+/// A folder of registered files.
+struct Folder(String);
+
+impl Listing for Folder {
+    fn find(&self, name: &[u8]) -> Option<Node> {
+        registered(&self.0, name)
+    }
+
+    fn list(&self, from: u64, emit: &mut dyn FnMut(&[u8], FileType, u64) -> bool) {
+        list_registered(&self.0, usize::try_from(from).unwrap_or(usize::MAX), emit);
+    }
+}
+
 /// The listing of `/proc`.
 pub struct Root;
 
@@ -83,9 +124,7 @@ impl Listing for Root {
         if let Some(node) = Fixed(ENTRIES).find(name) {
             return Some(node);
         }
-        let name = core::str::from_utf8(name).ok()?;
-        let (mode, source) = REGISTERED.lock().get(name).cloned()?;
-        Some(Node { content: Content::File(Arc::new(Shared(source))), mode, uid: 0, gid: 0 })
+        registered("", name)
     }
 
     fn list(&self, from: u64, emit: &mut dyn FnMut(&[u8], FileType, u64) -> bool) {
@@ -98,10 +137,8 @@ impl Listing for Root {
         }
         if going && from < PROCESSES {
             let skip = from.saturating_sub(FIRST_REGISTERED) as usize;
-            let registered = REGISTERED.lock();
-            for (position, name) in (FIRST_REGISTERED..).zip(registered.keys()).skip(skip) {
-                going = going && emit(name.as_bytes(), Regular, position + 1);
-            }
+            going =
+                list_registered("", skip, &mut |name, kind, position| emit(name, kind, FIRST_REGISTERED + position));
         }
         let mut next = u32::try_from(from.saturating_sub(PROCESSES)).unwrap_or(u32::MAX);
         while going && let Some(process) = table::next_process(next) {

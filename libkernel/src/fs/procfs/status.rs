@@ -1,4 +1,4 @@
-//! `stat`, `statm`, `status`, `limits` and `schedstat` of a process or thread, in Linux's layout (proc(5)).
+//! `stat`, `statm`, `status` and `limits` of a process or thread, in Linux's layout (proc(5)).
 #![forbid(unsafe_code)]
 
 use super::process::{Subject, name};
@@ -255,14 +255,4 @@ pub fn limits(subject: &Subject, text: &mut Text) -> Result<()> {
         text.write_fmt(format_args!("{unit:<10}\n"))?;
     }
     Ok(())
-}
-
-/// `schedstat`: nanoseconds run, nanoseconds waited for a core, turns.
-pub fn scheduling(subject: &Subject, text: &mut Text) -> Result<()> {
-    let thread = subject.thread()?;
-    let Some(task) = thread.task() else { return text.push(b"0 0 0\n") };
-    let accounting = task.accounting();
-    let (user, system) = accounting.times.read();
-    let run = user.saturating_add(system);
-    text.write_fmt(format_args!("{run} {} {}\n", accounting.delay.get(), accounting.runs.get()))
 }

@@ -88,6 +88,12 @@ impl KernelHeap {
         COUNTERS.iter().map(|counters| counters.in_interrupt.load(Relaxed)).sum()
     }
 
+    /// Those of one core.
+    #[must_use]
+    pub fn allocations_in_interrupts_of(core: usize) -> u64 {
+        COUNTERS.get(core).map_or(0, |counters| counters.in_interrupt.load(Relaxed))
+    }
+
     /// Frames that the heap has taken from the frame allocator.
     #[must_use]
     pub fn frames() -> usize {

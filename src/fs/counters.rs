@@ -1,0 +1,84 @@
+//! Lichen's own part of `/proc`: what each core counted about interrupts, messages, stealing and scheduling.
+//!
+//! `/proc/lichen/messages` and `/proc/lichen/steals` are tables with a line for each core, below a line of headings.
+#![forbid(unsafe_code)]
+
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering::Relaxed;
+
+use libkernel::Result;
+use libkernel::fs::mount::Path;
+use libkernel::fs::procfs;
+use libkernel::fs::virtual_fs::Text;
+use libkernel::memory::KernelHeap;
+use libkernel::message;
+use libkernel::sched::load;
+
+use crate::drivers::interrupts;
+use crate::online_cores;
+use crate::sched::balance;
+
+/// Registers the files.
+pub fn register() {
+    procfs::register("interrupts", 0o444, Arc::new(interrupt_counts));
+    procfs::register("lichen/messages", 0o444, Arc::new(messages));
+    procfs::register("lichen/steals", 0o444, Arc::new(steals));
+    procfs::set_interrupt_count(all_interrupts);
+}
+
+fn all_interrupts() -> u64 {
+    interrupts::statistics().flat_map(|(_, _, counts)| counts.iter()).map(|count| count.load(Relaxed)).sum()
+}
+
+fn interrupt_counts(_root: &Path, text: &mut Text) -> Result<()> {
+    let cores = online_cores();
+    text.push(b"      ")?;
+    for core in 0..cores {
+        text.write_fmt(format_args!("{:>11}", alloc::format!("CPU{core}")))?;
+    }
+    text.push(b"\n")?;
+    for (number, name, counts) in interrupts::statistics() {
+        let sgi = interrupts::is_sgi(number);
+        text.write_fmt(format_args!("{:>5}:", alloc::format!("{}{number}", if sgi { "IPI" } else { "" })))?;
+        for count in counts.iter().take(cores) {
+            text.write_fmt(format_args!(" {:10}", count.load(Relaxed)))?;
+        }
+        text.write_fmt(format_args!("  {}{name}\n", if sgi { "" } else { "GIC  " }))?;
+    }
+    Ok(())
+}
+
+fn messages(_root: &Path, text: &mut Text) -> Result<()> {
+    text.push(b"core sent received sgis coalesced to-itself allocations-in-interrupts\n")?;
+    for core in 0..online_cores() {
+        let Some(counted) = message::statistics(core) else { continue };
+        let (sent, sgis) = (counted.sent(), counted.interrupts());
+        text.write_fmt(format_args!(
+            "{core} {sent} {} {sgis} {} {} {}\n",
+            counted.received(),
+            sent.saturating_sub(sgis),
+            counted.to_itself(),
+            KernelHeap::allocations_in_interrupts_of(core),
+        ))?;
+    }
+    Ok(())
+}
+
+fn steals(_root: &Path, text: &mut Text) -> Result<()> {
+    text.push(b"core requests refused stolen relieved migrated-here turns dropped-reschedules\n")?;
+    for core in 0..online_cores() {
+        let (Some(counted), Some(load)) = (balance::statistics(core), load::of(core)) else { continue };
+        let account = load.read();
+        text.write_fmt(format_args!(
+            "{core} {} {} {} {} {} {} {}\n",
+            counted.requests.load(Relaxed),
+            counted.refused.load(Relaxed),
+            counted.stolen.load(Relaxed),
+            counted.relieved.load(Relaxed),
+            counted.migrated.load(Relaxed),
+            account.turns,
+            account.dropped,
+        ))?;
+    }
+    Ok(())
+}
