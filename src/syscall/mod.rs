@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod argument;
+mod barrier;
 mod clone;
 mod credentials;
 mod descriptor;
@@ -26,6 +27,7 @@ mod pipe;
 mod poll;
 mod prctl;
 mod process;
+mod remote_memory;
 mod schedule;
 mod signal;
 mod system;

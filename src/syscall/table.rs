@@ -245,12 +245,15 @@ system_calls! {
     260 => wait4(pid: i32, status: UserPtr<i32>, options: u32, usage: UserPtr<rusage>) in wait, wait4_blocking;
     261 => prlimit64(pid: i32, resource: u32, new: UserPtr<rlimit64>, old: UserPtr<rlimit64>) in limits;
     267 => syncfs(fd: Fd) in file;
+    270 => process_vm_readv(pid: i32, own: UserPtr<linux::iovec>, own_count: usize, theirs: UserPtr<linux::iovec>, their_count: usize, flags: u64) in remote_memory, process_vm_readv_blocking;
+    271 => process_vm_writev(pid: i32, own: UserPtr<linux::iovec>, own_count: usize, theirs: UserPtr<linux::iovec>, their_count: usize, flags: u64) in remote_memory, process_vm_writev_blocking;
     274 => sched_setattr(tid: i32, attributes: UserPtr<u64>, flags: u32) in schedule;
     275 => sched_getattr(tid: i32, attributes: UserPtr<u8>, size: u32, flags: u32) in schedule;
     276 => renameat2(old_directory: Fd, old: UserPtr<u8>, new_directory: Fd, new: UserPtr<u8>, flags: u32) in directory;
     278 => getrandom(buffer: UserPtr<u8>, length: usize, flags: u32) in system;
     279 => memfd_create(name: UserPtr<u8>, flags: u32) in descriptor;
     281 => execveat(directory: Fd, path: UserPtr<u8>, arguments: UserPtr<u64>, environment: UserPtr<u64>, flags: u32) in exec, execveat_blocking;
+    283 => membarrier(command: u32, flags: u32, core: i32) in barrier, membarrier_blocking;
     284 => mlock2(address: u64, length: u64, flags: u32) in memory;
     285 => copy_file_range(from: Fd, from_offset: UserPtr<i64>, to: Fd, to_offset: UserPtr<i64>, length: usize, flags: u32) in transfer, copy_file_range_blocking;
     286 => preadv2(fd: Fd, vector: UserPtr<linux::iovec>, count: usize, offset: i64, high: usize, flags: u32) in file, preadv2_blocking;

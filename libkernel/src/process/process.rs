@@ -55,6 +55,7 @@ pub struct Process {
     signals: Arc<ProcessSignals>,
     events: Arc<WaitQueue>,
     processor_alarms: ProcessorAlarms,
+    barriers: AtomicU32,
 }
 
 /// What a process takes over from the one that made it.
@@ -117,6 +118,7 @@ impl Process {
                 continued: false,
             }),
             processor_alarms: ProcessorAlarms::new(limits.get(Resource::Cpu).soft != INFINITY),
+            barriers: AtomicU32::new(0),
             threads: IrqSpinLock::new(Threads { alive: Roster::new(), ending: None, exec: false }),
             limits: SpinLock::new(limits),
             name: SpinLock::new(name),
@@ -345,6 +347,7 @@ impl Process {
 
     pub(super) fn mark_execed(&self) {
         self.has_execed.store(true, Ordering::Relaxed);
+        self.barriers.store(0, Ordering::Relaxed);
     }
 
     /// The signal it gets when its parent ends (`PR_SET_PDEATHSIG`).
@@ -376,6 +379,17 @@ impl Process {
     #[inline]
     pub fn signals(&self) -> &Arc<ProcessSignals> {
         &self.signals
+    }
+
+    /// The kinds of barriers that its program has registered for (membarrier(2)), as bits.
+    #[must_use]
+    pub fn barrier_registrations(&self) -> u32 {
+        self.barriers.load(Ordering::Relaxed)
+    }
+
+    /// Registers for a kind of barrier.
+    pub fn register_barrier(&self, kind: u32) {
+        self.barriers.fetch_or(kind, Ordering::Relaxed);
     }
 
     /// What is to happen when it has used some CPU time.

@@ -28,6 +28,7 @@ mod poll;
 mod proc;
 mod process;
 mod processor_time;
+mod remote;
 mod sched;
 mod signal;
 mod smp;
@@ -110,6 +111,7 @@ const AREAS: &[&[Test]] = &[
     balance::TESTS,
     tty::TESTS,
     job::TESTS,
+    remote::TESTS,
     hostile::TESTS,
 ];
 
