@@ -116,6 +116,7 @@ case ${1:-all} in
         host
         step build scripts/build.sh release
         step runner scripts/runner-test.sh
+        step panics scripts/panic-test.sh
         step bad-input scripts/bad-input-test.sh
         step bench-tables python3 scripts/bench/tests.py
         step bench-rows python3 scripts/bench --smoke

@@ -19,6 +19,7 @@ mod symbols;
 mod syscall;
 mod task;
 mod tty;
+mod watchdog;
 mod whereabouts;
 mod work;
 
@@ -30,6 +31,7 @@ use drivers::{core_online, gic, rtc, timer, uart};
 use libkernel::command_line::CommandLine;
 use libkernel::memory::PhysAddr;
 use libkernel::sync::SetOnce;
+use libkernel::task::{AffinityMask, Task};
 
 static PLATFORM: SetOnce<Platform> = SetOnce::new();
 static COMMAND_LINE: SetOnce<CommandLine> = SetOnce::new();
@@ -97,22 +99,30 @@ extern "C" fn kernel_main(tree: u64, load_address: u64) -> ! {
     sched::init();
     rcu::init();
     task::init();
+    watchdog::init();
     core_online::run(0);
     if let Some(seconds) = rtc::seconds(platform) {
         libkernel::machine::set_realtime_offset_ns((seconds * 1_000_000_000).saturating_sub(timer::monotonic_ns()));
     }
-    start_cores(platform);
     if tty::init().is_err() {
         panic::give_up(format_args!("too little memory"));
     }
     uart::enable_interrupts(platform);
+    fs::init(platform);
     registers::unmask_interrupts();
+    // Whoever comes up first begins with the initramfs.
+    start_cores(platform);
     work::init();
-    let root = fs::init(platform);
-    match command_line().self_tests.as_deref() {
-        Some(names) => selftest::start(names),
-        None => process::start_init(command_line(), root),
-    }
+    watchdog::start();
+    let first = Task::new("boot", async {
+        let root = fs::root().await;
+        match command_line().self_tests.as_deref() {
+            Some(names) => selftest::start(names),
+            None => process::start_init(command_line(), root),
+        }
+    });
+    first.parameters().set_affinity(AffinityMask::only(0));
+    first.wake();
     task::run()
 }
 

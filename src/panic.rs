@@ -5,6 +5,7 @@ use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use libkernel::machine::MAX_CORES;
+use libkernel::task::with_current_of;
 
 use crate::arch::{backtrace, core_local, psci, registers};
 use crate::console_log::Line;
@@ -68,11 +69,13 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     if let Some(location) = info.location() {
         print(format_args!("at {location}"));
     }
+    print_task(me);
     print_backtrace(registers::frame_pointer());
     for core in (0..crate::online_cores()).filter(|core| *core != me) {
         match FRAMES.get(core).map(|frame| frame.load(Ordering::Relaxed)) {
             Some(frame) if frame != 0 => {
                 print(format_args!("core {core} was in"));
+                print_task(core);
                 print_backtrace(frame);
             }
             _ => print(format_args!("core {core} did not stop")),
@@ -87,6 +90,13 @@ fn panic(info: &PanicInfo<'_>) -> ! {
             }
             psci::restart()
         }
+    }
+}
+
+/// Names the task that a stopped core, or this one, was running.
+fn print_task(core: usize) {
+    if with_current_of(core, |task| print(format_args!("  {task:?}"))).is_none() {
+        print(format_args!("  no task"));
     }
 }
 

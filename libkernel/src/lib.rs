@@ -35,6 +35,7 @@ pub mod time;
 pub mod timers;
 pub mod tree;
 pub mod tty;
+pub mod watchdog;
 pub mod work;
 
 pub use errno::{Errno, Result};

@@ -13,15 +13,23 @@ use libkernel::fs::{Caller, FsContext, initramfs, memory_devices, namespace};
 use libkernel::machine;
 use libkernel::memory::{PAGE_SIZE, frames};
 use libkernel::process::Credentials;
+use libkernel::sync::{SetOnce, WaitQueue};
+use libkernel::task::{Task, uninterruptible};
 
 use crate::drivers::device_tree::Platform;
 use crate::panic;
+use crate::task::stackful;
 
 /// Frames of RAM for each file that the root may hold.
 const FRAMES_PER_INODE: usize = 4;
 
-/// Makes the root file system, unpacks the initramfs into it, and returns where the first process stands.
-pub fn init(platform: &Platform) -> Arc<FsContext> {
+/// Where the first process stands, once the initramfs is unpacked.
+static ROOT: SetOnce<Arc<FsContext>> = SetOnce::new();
+static UNPACKED: WaitQueue = WaitQueue::new();
+
+/// Makes the root file system, and a task that unpacks the initramfs into it. The task has a stack of its own: what it does takes long,
+/// knows no await, and leaves its core to others meanwhile.
+pub fn init(platform: &'static Platform) {
     let total = frames::total();
     let root = Tmpfs::new("rootfs", (total / 2 * PAGE_SIZE) as u64, (total / FRAMES_PER_INODE) as u64);
     let mount = Mount::detached(root, "rootfs");
@@ -31,6 +39,18 @@ pub fn init(platform: &Platform) -> Arc<FsContext> {
     facts::register();
     counters::register();
     make_console(&context);
+    let Ok(unpacking) = stackful(async move { unpack(platform, context) }) else {
+        panic::give_up(format_args!("too little memory"))
+    };
+    Task::new("initramfs", unpacking).wake();
+}
+
+/// Waits for the root file system to be complete.
+pub async fn root() -> Arc<FsContext> {
+    uninterruptible(UNPACKED.wait_until(|| ROOT.get().cloned())).await
+}
+
+fn unpack(platform: &Platform, context: Arc<FsContext>) {
     if let Some(initrd) = platform.initrd {
         // SAFETY: the loader left the archive there, and the frame allocator was not given this memory. It stays, because files refer to it.
         let image = unsafe {
@@ -45,7 +65,8 @@ pub fn init(platform: &Platform) -> Arc<FsContext> {
             Err(error) => panic::give_up(format_args!("{error}")),
         }
     }
-    context
+    let _ = ROOT.set(context);
+    UNPACKED.wake_all();
 }
 
 /// What every root file system has before the initramfs is unpacked, so that the first program has a console.

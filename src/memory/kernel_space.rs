@@ -5,7 +5,8 @@
 //! | `0xffff_0000_0000_0000` | all RAM, at its physical address plus this |
 //! | `0xffff_8000_0000_0000` | the kernel's image |
 //! | `0xffff_8100_0000_0000` | device registers |
-//! | `0xffff_8200_0000_0000` | kernel stacks, each with a guard as large below it |
+//! | `0xffff_8200_0000_0000` | the cores' stacks, each with a guard as large below it |
+//! | `0xffff_8400_0000_0000` | tasks' own stacks, likewise; one bit of the address tells them from all other stacks |
 //!
 //! Nothing is writable and executable, not even through the linear map.
 
@@ -18,7 +19,7 @@ use libkernel::memory::{PAGE_SIZE, Page, PhysAddr, frames};
 use libkernel::sync::SpinLock;
 use libkernel::{Errno, Result};
 
-use crate::arch::{mmu, tlb};
+use crate::arch::{core_local, mmu, tlb};
 use crate::drivers::device_tree::Platform;
 
 /// Where physical address 0 is seen.
@@ -27,8 +28,12 @@ pub const LINEAR_BASE: u64 = 0xffff_0000_0000_0000;
 pub const IMAGE_BASE: u64 = 0xffff_8000_0000_0000;
 /// Where device registers are mapped.
 pub const DEVICE_WINDOW: u64 = 0xffff_8100_0000_0000;
-/// Where stacks are mapped.
+/// Where the cores' stacks are mapped.
 const STACK_WINDOW: u64 = 0xffff_8200_0000_0000;
+/// Where tasks' own stacks are mapped.
+pub const TASK_STACK_WINDOW: u64 = 0xffff_8400_0000_0000;
+/// The bit of an address that no other stack has.
+pub const TASK_STACK_BIT: u32 = 42;
 /// Bytes of a kernel stack, and of the guard below it. `vectors.s` knows it: bit 16 of a good stack pointer is set.
 pub const STACK_SIZE: u64 = 1 << 16;
 
@@ -161,25 +166,38 @@ pub fn map_device(virt: u64, phys: u64, length: u64) -> Result<()> {
     Ok(())
 }
 
-/// Allocates and maps stack number `index`; returns its top. The guard below it stays unmapped.
+/// Allocates and maps the stack of core `core`; returns its top.
 ///
 /// # Errors
 /// `ENOMEM`.
-pub fn map_stack(index: usize) -> Result<u64> {
+pub fn map_stack(core: usize) -> Result<u64> {
+    map_stack_in(STACK_WINDOW, core)
+}
+
+/// Allocates and maps stack number `index` of a window; returns its top. The guard below it stays unmapped.
+///
+/// # Errors
+/// `ENOMEM`; another attempt at the same number goes on where this one stopped.
+pub fn map_stack_in(window: u64, index: usize) -> Result<u64> {
     let _guard = MAP.lock();
-    let bottom = STACK_WINDOW + index as u64 * 2 * STACK_SIZE + STACK_SIZE;
+    let bottom = window + index as u64 * 2 * STACK_SIZE + STACK_SIZE;
     for offset in (0..STACK_SIZE).step_by(PAGE_SIZE) {
-        let frame = Page::for_kernel()?.into_phys();
+        let page = Page::for_kernel()?;
+        let (virt, length) = (bottom + offset, PAGE_SIZE as u64);
         // SAFETY: as in `map_device`; the frame is new.
-        unsafe {
+        match unsafe {
             kernel_map::map_range(
                 &mut KernelTables,
                 PhysAddr(root()),
-                bottom + offset,
-                frame,
-                PAGE_SIZE as u64,
+                virt,
+                page.phys(),
+                length,
                 Attributes::KERNEL_DATA,
-            )?;
+            )
+        } {
+            Ok(()) => drop(page.into_phys()),
+            Err(Errno::EEXIST) => {}
+            Err(error) => return Err(error),
         }
     }
     tlb::publish();
@@ -194,4 +212,6 @@ pub fn is_stack(address: u64) -> bool {
         || in_window
             && address & STACK_SIZE != 0
             && (address - STACK_WINDOW) / (2 * STACK_SIZE) < crate::online_cores() as u64
+        || super::task_stacks::contains(address)
+        || core_local::is_emergency_stack(address)
 }

@@ -2,3 +2,4 @@
 
 pub mod boot;
 pub mod kernel_space;
+pub mod task_stacks;

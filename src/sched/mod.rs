@@ -13,6 +13,7 @@ use core::sync::atomic::{Ordering, fence};
 
 use libkernel::message::{self, Message, remote_call};
 use libkernel::sched::{Arrival, Departure, Preemption, RunQueue, load};
+use libkernel::sync::Hold;
 use libkernel::task::{Decision, Runnable, Scheduler, SchedulingFacts, Task};
 use libkernel::{machine, per_cpu, rcu, time};
 
@@ -31,6 +32,7 @@ libkernel::install_scheduler!(Cores);
 impl Scheduler for Cores {
     #[inline]
     fn enqueue(runnable: Runnable) {
+        let _here = Hold::new();
         let arrival = if runnable.entity.is_new() { Arrival::Born } else { Arrival::Woken };
         place(runnable, arrival);
     }
@@ -264,6 +266,7 @@ pub fn yield_current() {
 /// allocate; does not wait for the other core.
 pub fn parameters_changed(task: &Arc<Task>) {
     fence(Ordering::SeqCst);
+    let _here = Hold::new();
     let home = task.accounting().last_core();
     if home == machine::core_id() {
         refresh(task);

@@ -40,9 +40,12 @@ macro_rules! self_test {
     };
 }
 
+mod panics;
 mod sched;
+mod stackful;
 mod tasks;
 mod tools;
+mod watchdog;
 mod work;
 
 use alloc::boxed::Box;
@@ -61,7 +64,8 @@ use crate::console_log::Line;
 use crate::drivers::uart;
 
 /// All tests, in the order in which they run.
-const ROOMS: &[&[SelfTest]] = &[tasks::TESTS, sched::TESTS, work::TESTS];
+const ROOMS: &[&[SelfTest]] =
+    &[tasks::TESTS, sched::TESTS, work::TESTS, stackful::TESTS, panics::TESTS, watchdog::TESTS];
 
 /// Passed, or why not.
 pub type Outcome = Result<(), String>;

@@ -4,6 +4,7 @@
 use alloc::sync::Arc;
 use core::future::Future;
 use core::sync::atomic::{AtomicUsize, Ordering};
+use core::task::Poll;
 
 use libkernel::machine;
 use libkernel::sync::{SpinLock, WaitQueue};
@@ -94,4 +95,30 @@ pub fn deterministic() -> bool {
 pub fn median(values: &mut [u64]) -> u64 {
     values.sort_unstable();
     values.get(values.len() / 2).copied().unwrap_or(0)
+}
+
+/// Runs two futures in turns until both are done.
+pub async fn both<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> (A, B) {
+    let (mut a, mut b) = (core::pin::pin!(a), core::pin::pin!(b));
+    let (mut first, mut second) = (None, None);
+    core::future::poll_fn(|context| {
+        if first.is_none()
+            && let Poll::Ready(value) = a.as_mut().poll(context)
+        {
+            first = Some(value);
+        }
+        if second.is_none()
+            && let Poll::Ready(value) = b.as_mut().poll(context)
+        {
+            second = Some(value);
+        }
+        match (first.take(), second.take()) {
+            (Some(a), Some(b)) => Poll::Ready((a, b)),
+            (a, b) => {
+                (first, second) = (a, b);
+                Poll::Pending
+            }
+        }
+    })
+    .await
 }

@@ -4,7 +4,7 @@ use libkernel::{rcu, time};
 
 use crate::arch::registers;
 use crate::drivers::interrupts;
-use crate::sched;
+use crate::{sched, watchdog};
 
 /// Installs the interrupts that drive the executors: messages, and time.
 pub fn init() {
@@ -31,6 +31,7 @@ pub fn run() -> ! {
 /// Waits for an interrupt, unless something is to be done. Nothing can come between the look and the wait: interrupts are masked, and a
 /// pending one ends the wait all the same.
 fn idle() {
+    watchdog::enter_idle();
     let state = registers::save_and_mask_interrupts();
     // The last handler before the mask may have taken a request in.
     rcu::quiescent();
@@ -45,4 +46,5 @@ fn idle() {
         sched::leave_idle();
     }
     registers::restore_interrupts(state);
+    watchdog::leave_idle();
 }

@@ -2,10 +2,12 @@
 
 mod context;
 mod executor;
+mod stackful;
 mod user_state;
 mod user_thread;
 mod work;
 
 pub use context::Context;
 pub use executor::{init, run};
+pub use stackful::{CannotSleep, block_on, leave_interrupt, preemption_point, stackful};
 pub use user_thread::spawn_user;

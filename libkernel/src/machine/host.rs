@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use super::{MAX_CORES, Machine};
+use crate::task::StackHead;
 
 /// The hosted machine.
 pub struct Host;
@@ -30,6 +31,8 @@ std::thread_local! {
     static FAULT_AT: Cell<Option<usize>> = const { Cell::new(None) };
     static TIMER: Cell<Option<u64>> = const { Cell::new(None) };
     static ACTIVE: Cell<(u64, u16)> = const { Cell::new((0, 0)) };
+    static OWN_STACK: Cell<*const StackHead> = const { Cell::new(core::ptr::null()) };
+    static PREEMPTION_POINTS: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Makes the calling thread play the given core.
@@ -40,6 +43,17 @@ pub fn become_core(core: usize) {
 /// Makes the calling thread believe (or no longer) that it is in an interrupt handler.
 pub fn set_in_interrupt(inside: bool) {
     INTERRUPT.set(inside);
+}
+
+/// Makes the calling thread believe (or no longer) that it runs on a stack of a task's own, which has this head. The head must stay
+/// until then.
+pub fn set_own_stack(head: Option<&StackHead>) {
+    OWN_STACK.set(head.map_or(core::ptr::null(), core::ptr::from_ref));
+}
+
+/// How often the calling thread could have been preempted at the end of a hold.
+pub fn preemption_points() -> usize {
+    PREEMPTION_POINTS.get()
 }
 
 /// Stops the calling thread's clock at `now` nanoseconds, or lets it run again.
@@ -91,6 +105,18 @@ impl Machine for Host {
 
     fn in_interrupt() -> bool {
         INTERRUPT.get()
+    }
+
+    fn has_own_stack() -> bool {
+        !OWN_STACK.get().is_null()
+    }
+
+    fn own_stack() -> *const () {
+        OWN_STACK.get().cast()
+    }
+
+    fn preemption_point() {
+        PREEMPTION_POINTS.set(PREEMPTION_POINTS.get() + 1);
     }
 
     fn core_id() -> usize {

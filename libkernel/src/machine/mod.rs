@@ -62,7 +62,14 @@ interface! { $
     fn interrupts_masked = __machine_interrupts_masked() -> bool;
     /// Whether this core is inside an interrupt handler.
     fn in_interrupt = __machine_in_interrupt() -> bool;
-    /// The core that executes this, below [`MAX_CORES`]. Stable only while the caller cannot sleep.
+    /// Whether this runs on a stack of a task's own (`stackful`) instead of a core's.
+    fn has_own_stack = __machine_has_own_stack() -> bool;
+    /// The [`StackHead`](crate::task::StackHead) of the stack that this runs on. Only where [`has_own_stack`].
+    fn own_stack = __machine_own_stack() -> *const ();
+    /// The code on a task's own stack may be preempted again: does it now if that is due.
+    fn preemption_point = __machine_preemption_point();
+    /// The core that executes this, below [`MAX_CORES`]. Stable only while the caller can neither sleep nor be preempted
+    /// ([`Hold`](crate::sync::Hold)).
     fn core_id = __machine_core_id() -> usize;
     /// Tells the processor (and a hypervisor) that this is one turn of a busy wait.
     fn relax = __machine_relax();

@@ -91,6 +91,12 @@ pub fn send(core: usize, message: Message) {
     }
 }
 
+/// How many messages a core had received, if some wait for it now: for a look from outside, stale at once.
+pub fn waiting(core: usize) -> Option<u64> {
+    let Slot(inbox) = INBOXES.get(core)?;
+    if inbox.is_empty() { None } else { STATISTICS.get(core).map(Statistics::received) }
+}
+
 /// The next message of this core. What is left after a bounded number of calls stays for the next time, see [`pending`].
 #[inline]
 pub fn receive() -> Option<Message> {

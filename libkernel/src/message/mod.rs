@@ -17,7 +17,7 @@ use alloc::sync::Arc;
 use core::ptr::NonNull;
 
 pub use call::{Call, Entry, RemoteCall, remote_call};
-pub use cores::{Statistics, pending, receive, send, statistics};
+pub use cores::{Statistics, pending, receive, send, statistics, waiting};
 pub use inbox::{Envelope, Inbox, Node, Post, Reader};
 pub use steal::StealRequest;
 

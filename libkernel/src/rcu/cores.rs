@@ -14,7 +14,7 @@ use super::request::GraceRequest;
 use crate::machine::{self, MAX_CORES};
 use crate::message::{self, Message, remote_call};
 use crate::per_cpu;
-use crate::sync::SetOnce;
+use crate::sync::{Hold, SetOnce};
 use crate::task::Task;
 use crate::{Errno, Result};
 
@@ -218,10 +218,10 @@ pub(super) fn barrier() -> Result<Arc<Countdown>> {
         let step = countdown.clone();
         steps.push(owned::callback(move || step.step())?);
     }
+    let _here = Hold::new();
     for core in 0..cores {
         let step = steps.pop().ok_or(Errno::ENOMEM)?;
         let (message, _answer) = remote_call(move || defer_urgently(step));
-        // The caller's task may not be moved while it works, so the core stays the same.
         match message {
             Message::Call(call) if core == machine::core_id() => call.run(),
             message => message::send(core, message),

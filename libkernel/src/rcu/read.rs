@@ -1,6 +1,6 @@
 //! The read guard.
 
-use core::marker::PhantomData;
+use crate::sync::Hold;
 
 /// While it lives, nothing that this code can reach under RCU is freed. Its code is not preempted and must not sleep; interrupts
 /// come as ever.
@@ -27,7 +27,8 @@ use core::marker::PhantomData;
 /// ```
 #[must_use = "what is read is protected while the guard lives"]
 pub struct ReadGuard {
-    marker: PhantomData<*const ()>,
+    /// A task with a stack of its own is not preempted while it reads.
+    _hold: Hold,
 }
 
 /// Begins to read. Guards nest. Any context but an idle core's.
@@ -35,7 +36,7 @@ pub struct ReadGuard {
 pub fn read() -> ReadGuard {
     #[cfg(not(target_os = "none"))]
     super::host::begin();
-    ReadGuard { marker: PhantomData }
+    ReadGuard { _hold: Hold::new() }
 }
 
 impl Drop for ReadGuard {

@@ -9,11 +9,13 @@ mod completion;
 mod lockdep;
 mod once;
 mod per_cpu;
+mod preemption;
 mod spin;
 mod wait_queue;
 
 pub use completion::Completion;
 pub use once::SetOnce;
 pub use per_cpu::PerCpu;
+pub use preemption::Hold;
 pub use spin::{IrqSpinLock, IrqSpinLockGuard, SpinLock, SpinLockGuard};
 pub use wait_queue::{Listener, QueueRef, WaitMode, WaitQueue, WaitUntil};

@@ -12,6 +12,7 @@ use lock_api::RawMutex;
 use spinning_top::relax::Relax;
 
 use super::lockdep::Class;
+use super::preemption;
 use crate::machine;
 
 struct MachineRelax;
@@ -35,7 +36,7 @@ type Raw = spinning_top::RawSpinlock<MachineRelax>;
 /// A guard with this marker stays on the core, and in the poll, that took it.
 type NotSend = PhantomData<*const ()>;
 
-/// A lock that no interrupt handler may take. Taking it does not mask interrupts.
+/// A lock that no interrupt handler may take. Taking it does not mask interrupts; its holder is not preempted.
 pub struct SpinLock<T: ?Sized> {
     raw: Raw,
     class: Class,
@@ -72,6 +73,7 @@ impl<T: ?Sized> SpinLock<T> {
     #[inline]
     #[track_caller]
     pub fn lock(&self) -> SpinLockGuard<'_, T> {
+        preemption::hold();
         debug_assert!(!machine::in_interrupt(), "a plain spin lock was taken in an interrupt handler");
         self.class.about_to_wait(self.address());
         self.raw.lock();
@@ -83,7 +85,9 @@ impl<T: ?Sized> SpinLock<T> {
     #[inline]
     #[track_caller]
     pub fn try_lock(&self) -> Option<SpinLockGuard<'_, T>> {
+        preemption::hold();
         if !self.raw.try_lock() {
+            preemption::release();
             return None;
         }
         self.class.acquired(self.address(), true);
@@ -107,6 +111,7 @@ impl<T: ?Sized> Drop for SpinLockGuard<'_, T> {
         self.lock.class.released(self.lock.address());
         // SAFETY: a guard exists only while its lock is held.
         unsafe { self.lock.raw.unlock() };
+        preemption::release();
     }
 }
 

@@ -69,6 +69,12 @@ impl Times {
         self.user.add(machine::ticks());
     }
 
+    /// Tells this poll, and what is between two stays in user mode, from any other; `None` while the task is not being polled.
+    pub fn turn(&self) -> Option<(u64, u64)> {
+        let since = self.since.load(Ordering::Relaxed);
+        (since != 0).then(|| (since, self.user.get()))
+    }
+
     fn look(&self) -> (u64, u64, u64) {
         (self.since.load(Ordering::Acquire), self.polls.get(), self.user.get())
     }

@@ -27,9 +27,11 @@ mod ready;
 #[cfg(debug_assertions)]
 mod registry;
 mod runnable;
+mod stack_head;
 mod state;
 #[expect(clippy::module_inception, reason = "the room is named after its one noun")]
 mod task;
+pub mod uninterruptible;
 mod wait_location;
 mod waker;
 mod yielding;
@@ -38,7 +40,7 @@ mod yielding;
 mod tests;
 
 pub use accounting::{Accounting, Clock, Times};
-pub use current::{current, with_current};
+pub use current::{current, with_current, with_current_of};
 pub use inspect::SchedulingFacts;
 pub use interrupt::{Interrupted, Interruptible, interruptible};
 pub use parameters::{AffinityMask, Parameters, Policy};
@@ -46,7 +48,9 @@ pub use parameters::{AffinityMask, Parameters, Policy};
 pub use ready::host;
 pub use ready::{Scheduler, enqueue, inspect, preempt};
 pub use runnable::Runnable;
+pub use stack_head::StackHead;
 pub use state::{Activity, TaskState};
 pub use task::{Decision, Task, TaskId};
+pub use uninterruptible::uninterruptible;
 pub use wait_location::WaitLocation;
 pub use yielding::{YieldNow, yield_now};

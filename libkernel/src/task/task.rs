@@ -19,7 +19,7 @@ use super::{Accounting, Parameters, Runnable, WaitLocation, current, ready, wake
 use crate::machine;
 use crate::message;
 use crate::sched::Entity;
-use crate::sync::SetOnce;
+use crate::sync::{Hold, SetOnce};
 
 /// A number that no other task ever has; it breaks ties between equal deadlines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -198,6 +198,7 @@ impl Task {
             return;
         }
         self.wake();
+        let _here = Hold::new();
         // A task that starts to run after this look sees the request before it enters user mode.
         let core = self.accounting.last_core();
         if self.activity() == Activity::Running && core != machine::core_id() {
@@ -263,6 +264,13 @@ impl Task {
     #[inline]
     pub(crate) fn scheduling(&self) -> *mut Scheduling {
         self.scheduling.get()
+    }
+}
+
+impl Drop for Task {
+    #[inline]
+    fn drop(&mut self) {
+        current::wait_for_observer(self);
     }
 }
 

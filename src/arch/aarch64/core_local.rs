@@ -46,6 +46,12 @@ pub fn init(core: usize) {
     TPIDR_EL1.set(core::ptr::from_ref(local) as u64);
 }
 
+/// Whether the 16 bytes at `address` are on a stack for the report of an overflow.
+pub fn is_emergency_stack(address: u64) -> bool {
+    let start = &raw const EMERGENCY_STACKS as u64;
+    (start..start + (size_of::<EmergencyStack>() * MAX_CORES) as u64 - 15).contains(&address)
+}
+
 /// The executing core's entry.
 #[inline]
 pub fn this() -> &'static CoreLocal {

@@ -5,7 +5,7 @@
 
 use core::arch::global_asm;
 
-use super::{core_local, registers};
+use super::{core_local, registers, stack_switch};
 
 global_asm!(include_str!("vectors.s"));
 
@@ -82,6 +82,9 @@ extern "C" fn kernel_interrupt_handler() {
     crate::drivers::interrupts::handle();
     if libkernel::rcu::is_wanted() {
         core_local::this().set_need_resched();
+    }
+    if stack_switch::on_task_stack() {
+        crate::task::leave_interrupt();
     }
 }
 

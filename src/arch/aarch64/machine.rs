@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use libkernel::machine::Machine;
 
-use super::{cache, core_local, registers, tlb, user_memory};
+use super::{cache, core_local, registers, stack_switch, tlb, user_memory};
 use crate::drivers::{gic, interrupts, timer};
 use crate::memory::kernel_space::{IMAGE_BASE, LINEAR_BASE, image_to_physical};
 
@@ -32,7 +32,22 @@ impl Machine for Aarch64 {
 
     #[inline]
     fn in_interrupt() -> bool {
-        core_local::this().in_interrupt()
+        // Handlers run with interrupts masked; elsewhere this may be about to leave the core.
+        registers::interrupts_masked() && core_local::this().in_interrupt()
+    }
+
+    #[inline]
+    fn has_own_stack() -> bool {
+        stack_switch::on_task_stack()
+    }
+
+    #[inline]
+    fn own_stack() -> *const () {
+        stack_switch::head_of(registers::stack_pointer()).cast()
+    }
+
+    fn preemption_point() {
+        crate::task::preemption_point();
     }
 
     #[inline]

@@ -13,6 +13,7 @@ pub mod psci;
 pub mod registers;
 pub mod signal_frame;
 pub mod smp;
+pub mod stack_switch;
 pub mod tlb;
 pub mod user;
 pub mod user_memory;

@@ -90,12 +90,29 @@ pub fn set_pan(forbid: bool) {
     }
 }
 
+/// Whether the machine counts instructions (PMU event 8, INST_RETIRED): of the emulated ones, the one in which each takes a nanosecond.
+pub fn counts_instructions() -> bool {
+    let events: u64;
+    // SAFETY: reads an identification register.
+    unsafe { asm!("mrs {}, pmceid0_el0", out(reg) events, options(nomem, nostack, preserves_flags)) };
+    events & (1 << 8) != 0
+}
+
 /// The bytes that one `DC ZVA` clears, if it may be used.
 pub fn zero_line_size() -> Option<usize> {
     let value: u64;
     // SAFETY: reads an identification register.
     unsafe { asm!("mrs {}, dczid_el0", out(reg) value, options(nomem, nostack, preserves_flags)) };
     (value & 0x10 == 0).then(|| 4usize << (value & 0xf))
+}
+
+/// The stack pointer: good for finding out which stack this runs on, as that stays the same for as long as a function runs.
+#[inline(always)]
+pub fn stack_pointer() -> usize {
+    let value: usize;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, sp", out(reg) value, options(pure, nomem, nostack, preserves_flags)) };
+    value
 }
 
 /// The frame pointer of the function this is inlined into.

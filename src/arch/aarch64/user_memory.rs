@@ -37,6 +37,15 @@ pub fn init() {
     ZERO_LINE.store(registers::zero_line_size().unwrap_or(0), Ordering::Relaxed);
 }
 
+/// Forbids user access again, whatever was interrupted: before something else runs on this core. The processor state that the
+/// interrupt returns to has it as it was.
+#[inline]
+pub fn forbid_access() {
+    if PAN.load(Ordering::Relaxed) {
+        registers::set_pan(true);
+    }
+}
+
 /// Runs `access` with user memory open to it.
 #[inline]
 fn with_user_access<R>(access: impl FnOnce() -> R) -> R {
