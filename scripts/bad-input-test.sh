@@ -58,5 +58,13 @@ refuse too-little-memory 121 'PANIC.*memory' --initrd none --mem 8M
 refuse tree-without-timer 121 'PANIC.*no timer: ' --qemu "-dtb $work/no-timer.dtb"
 refuse tree-without-interrupt-controller 121 'PANIC.*no interrupt controller: ' --qemu "-dtb $work/no-controller.dtb"
 refuse tree-without-console 122 '' --exec true --qemu "-dtb $work/no-console.dtb"
+
+# A system call that does not exist is ENOSYS, and one line for each number however often it is made.
+refuse unknown-system-calls 0 'system call 244 is not implemented' --append loglevel=7 \
+    --exec 'usertest hostile::unknown && usertest hostile::unknown'
+if [ -n "$(grep -ao 'system call [0-9]* is not implemented' "$work/serial" | sort | uniq -d)" ]; then
+    passed=$((passed - 1)) failed=$((failed + 1))
+    echo "FAILED unknown-system-calls: a number has two lines"
+fi
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
