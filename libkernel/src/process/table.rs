@@ -1,41 +1,50 @@
 //! The table of processes: from a number to the thread, process, group and session that carry it.
 //!
-//! A number stays taken while any of the four exists. A look-up takes one short lock of sixteen, and hands out counted
-//! references, so whoever looks (`ps`, `/proc`, kill) holds nothing while others fork and exit. May not be called in
-//! an interrupt. The tree's lock may be held around any call.
+//! A number stays taken while any of the four exists. A look-up reads under RCU: it takes no lock, and writes nothing but the count of
+//! the reference that it hands out, so whoever looks (`ps`, `/proc`, kill) holds nothing while others fork and exit. What
+//! leaves the table is let go of a grace period later. Changes take one short lock of sixteen. May not be called in an interrupt. The tree's
+//! lock may be held around any call.
 #![forbid(unsafe_code)]
 
 use super::group::{ProcessGroup, Session};
 use super::id::Pid;
 use super::numbers::Numbers;
 use super::{Process, Thread};
+use crate::rcu::{self, Hashed, RcuBox, RcuCell, RcuTable};
 use crate::sync::SpinLock;
 use crate::{Errno, Result};
 use alloc::sync::Arc;
-use core::hash::{BuildHasher, Hasher};
 use core::sync::atomic::{AtomicUsize, Ordering};
-use hashbrown::HashMap;
 
 const SHARDS: usize = 16;
 
 /// Everything that carries one number.
-#[derive(Default)]
 struct Entry {
-    thread: Option<Arc<Thread>>,
-    process: Option<Arc<Process>>,
-    group: Option<Arc<ProcessGroup>>,
-    session: Option<Arc<Session>>,
+    number: u32,
+    thread: RcuCell<Arc<Thread>>,
+    process: RcuCell<Arc<Process>>,
+    group: RcuCell<Arc<ProcessGroup>>,
+    session: RcuCell<Arc<Session>>,
 }
 
 impl Entry {
     fn is_empty(&self) -> bool {
-        self.thread.is_none() && self.process.is_none() && self.group.is_none() && self.session.is_none()
+        self.thread.is_empty() && self.process.is_empty() && self.group.is_empty() && self.session.is_empty()
     }
 }
 
-type Shard = SpinLock<HashMap<u32, Entry, NumberHash>>;
+/// Spreads consecutive numbers by one multiplication. A shard's numbers differ above the lowest bits.
+fn hash(number: u32) -> u64 {
+    u64::from(number / SHARDS as u32).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
 
-static SHARD: [Shard; SHARDS] = [const { SpinLock::new(HashMap::with_hasher(NumberHash)) }; SHARDS];
+impl Hashed for Entry {
+    fn hash(&self) -> u64 {
+        hash(self.number)
+    }
+}
+
+static SHARD: [RcuTable<Entry>; SHARDS] = [const { RcuTable::new() }; SHARDS];
 static NUMBERS: SpinLock<Numbers> = SpinLock::new(Numbers::new());
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
@@ -66,10 +75,17 @@ impl ReservedPid {
     /// # Errors
     /// `ENOMEM`; nothing is visible then and the number is free again.
     pub fn publish(self, thread: &Arc<Thread>, process: Option<&Arc<Process>>) -> Result<()> {
-        let mut shard = shard(self.pid).lock();
-        shard.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-        let entry = Entry { thread: Some(thread.clone()), process: process.cloned(), ..Entry::default() };
-        shard.insert(self.pid.number(), entry);
+        let entry = Entry {
+            number: self.pid.number(),
+            thread: RcuCell::holding(RcuBox::try_new(thread.clone())?),
+            process: match process {
+                Some(process) => RcuCell::holding(RcuBox::try_new(process.clone())?),
+                None => RcuCell::new(),
+            },
+            group: RcuCell::new(),
+            session: RcuCell::new(),
+        };
+        shard(self.pid).lock().insert(RcuBox::try_new(entry)?)?;
         THREADS.fetch_add(1, Ordering::Relaxed);
         core::mem::forget(self);
         Ok(())
@@ -85,25 +101,36 @@ impl Drop for ReservedPid {
 /// The process with this number; zombies count.
 #[must_use]
 pub fn process(pid: Pid) -> Option<Arc<Process>> {
-    shard(pid).lock().get(&pid.number())?.process.clone()
+    look_up(pid, |entry| &entry.process)
 }
 
 /// The living thread with this number.
 #[must_use]
 pub fn thread(tid: Pid) -> Option<Arc<Thread>> {
-    shard(tid).lock().get(&tid.number())?.thread.clone()
+    look_up(tid, |entry| &entry.thread)
 }
 
 /// The process group with this number.
 #[must_use]
 pub fn group(id: Pid) -> Option<Arc<ProcessGroup>> {
-    shard(id).lock().get(&id.number())?.group.clone()
+    look_up(id, |entry| &entry.group)
 }
 
 /// The session with this number.
 #[must_use]
 pub fn session(id: Pid) -> Option<Arc<Session>> {
-    shard(id).lock().get(&id.number())?.session.clone()
+    look_up(id, |entry| &entry.session)
+}
+
+/// A counted reference to what `place` holds in the entry of a number.
+#[inline]
+fn look_up<T: Send + Sync + 'static>(
+    pid: Pid,
+    place: impl for<'e> Fn(&'e Entry) -> &'e RcuCell<Arc<T>>,
+) -> Option<Arc<T>> {
+    let guard = rcu::read();
+    let entry = shard(pid).find(&guard, hash(pid.number()), |entry| entry.number == pid.number())?;
+    place(entry).load(&guard).cloned()
 }
 
 /// The process with the lowest number that is at least `from`: walks the table while it changes.
@@ -150,99 +177,58 @@ pub fn set_pid_max(max: u32) -> Result<()> {
 }
 
 pub(super) fn insert_group(group: &Arc<ProcessGroup>) -> Result<()> {
-    insert(group.id(), |entry| entry.group = Some(group.clone()))
+    let holder = RcuBox::try_new(group.clone())?;
+    change(group.id(), |entry| drop(entry.group.replace(Some(holder)))).ok_or(Errno::ESRCH)
 }
 
 pub(super) fn insert_session(session: &Arc<Session>) -> Result<()> {
-    insert(session.id(), |entry| entry.session = Some(session.clone()))
+    let holder = RcuBox::try_new(session.clone())?;
+    change(session.id(), |entry| drop(entry.session.replace(Some(holder)))).ok_or(Errno::ESRCH)
 }
 
 pub(super) fn remove_thread(tid: Pid) {
     THREADS.fetch_sub(1, Ordering::Relaxed);
-    remove(tid, |entry| entry.thread.take());
+    change(tid, |entry| entry.thread.replace(None));
 }
 
 pub(super) fn remove_process(pid: Pid) {
-    remove(pid, |entry| entry.process.take());
+    change(pid, |entry| entry.process.replace(None));
 }
 
 pub(super) fn remove_group(id: Pid) {
-    remove(id, |entry| entry.group.take());
+    change(id, |entry| entry.group.replace(None));
 }
 
 pub(super) fn remove_session(id: Pid) {
-    remove(id, |entry| entry.session.take());
+    change(id, |entry| entry.session.replace(None));
 }
 
 /// Lets `thread` carry the number of its process, whose first thread is gone, instead of its own: exec by another
-/// thread than the first.
+/// thread than the first. For a moment nobody finds it.
 pub(super) fn rename_thread(thread: &Arc<Thread>, pid: Pid) {
     let old = thread.tid();
     thread.set_tid(pid);
-    if let Some(entry) = shard(pid).lock().get_mut(&pid.number()) {
-        entry.thread = Some(thread.clone());
-    }
-    remove(old, |entry| entry.thread.take());
-}
-
-/// Adds something to a number that is in use.
-fn insert(pid: Pid, fill: impl FnOnce(&mut Entry)) -> Result<()> {
-    match shard(pid).lock().get_mut(&pid.number()) {
-        Some(entry) => {
-            fill(entry);
-            Ok(())
-        }
-        None => Err(Errno::ESRCH),
+    if let Some(Some(holder)) = change(old, |entry| entry.thread.replace(None)) {
+        change(pid, |entry| drop(holder.republish(&entry.thread)));
     }
 }
 
-/// Takes something out of a number's entry, and frees the number with its last use. What was taken is dropped after
-/// the lock.
-fn remove<T>(pid: Pid, take: impl FnOnce(&mut Entry) -> Option<T>) {
+/// Changes the entry of a number that is in use, and frees the number with its last use. What the change returns is dropped after the
+/// lock. `None`: the number is not in use.
+fn change<R>(pid: Pid, change: impl FnOnce(&Entry) -> R) -> Option<R> {
+    let is_it = |entry: &Entry| entry.number == pid.number();
     let mut shard = shard(pid).lock();
-    let Some(entry) = shard.get_mut(&pid.number()) else { return };
-    let taken = take(entry);
-    let free = entry.is_empty();
-    if free {
-        shard.remove(&pid.number());
-    }
-    drop(shard);
-    if free {
+    let entry = shard.find(hash(pid.number()), is_it)?;
+    let result = change(entry);
+    if entry.is_empty() {
+        drop(shard.remove(hash(pid.number()), is_it));
+        drop(shard);
         NUMBERS.lock().release(pid);
     }
-    drop(taken);
+    Some(result)
 }
 
-fn shard(pid: Pid) -> &'static Shard {
+fn shard(pid: Pid) -> &'static RcuTable<Entry> {
     let [first, ..] = &SHARD;
     SHARD.get(pid.number() as usize % SHARDS).unwrap_or(first)
-}
-
-/// Spreads consecutive numbers by one multiplication.
-#[derive(Clone, Copy)]
-struct NumberHash;
-
-impl BuildHasher for NumberHash {
-    type Hasher = NumberHasher;
-    fn build_hasher(&self) -> NumberHasher {
-        NumberHasher(0)
-    }
-}
-
-struct NumberHasher(u64);
-
-impl Hasher for NumberHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u32(u32::from(*byte));
-        }
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }

@@ -8,6 +8,7 @@ use core::ptr::NonNull;
 
 use super::backend;
 use super::callback::{Callback, Head};
+use super::cell::RcuCell;
 use crate::{Errno, Result};
 
 /// A value with what it needs to be retired.
@@ -102,6 +103,14 @@ impl<T: Send + Sync + 'static> Retired<T> {
     #[inline]
     pub(super) fn new(value: RcuBox<T>) -> Self {
         Self(ManuallyDrop::new(value))
+    }
+
+    /// Puts it into another place instead of retiring it, and returns what was there. It is retired when it leaves that, and so late enough
+    /// for readers who found it where it was.
+    pub fn republish(self, place: &RcuCell<T>) -> Option<Retired<T>> {
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: `this` is not dropped or used again.
+        place.replace(Some(unsafe { ManuallyDrop::take(&mut this.0) }))
     }
 }
 
