@@ -41,6 +41,7 @@ macro_rules! self_test {
 }
 
 mod panics;
+mod rcu;
 mod sched;
 mod stackful;
 mod tasks;
@@ -65,7 +66,7 @@ use crate::drivers::uart;
 
 /// All tests, in the order in which they run.
 const ROOMS: &[&[SelfTest]] =
-    &[tasks::TESTS, sched::TESTS, work::TESTS, stackful::TESTS, panics::TESTS, watchdog::TESTS];
+    &[tasks::TESTS, sched::TESTS, work::TESTS, rcu::TESTS, stackful::TESTS, panics::TESTS, watchdog::TESTS];
 
 /// Passed, or why not.
 pub type Outcome = Result<(), String>;

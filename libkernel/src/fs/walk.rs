@@ -254,7 +254,86 @@ pub fn resolve(caller: &Caller<'_>, base: Option<&Path>, path: &[u8], last: Last
 
 #[cfg(test)]
 mod tests {
+    use alloc::sync::{Arc, Weak};
+    use core::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::super::context::FsContext;
+    use super::super::dentry::Dentry;
+    use super::super::inode::{FileSystem, Inode, Statistics};
+    use super::super::metadata::{Attributes, DeviceId};
+    use super::super::mount::Mount;
     use super::*;
+    use crate::process::credentials::Credentials;
+    use crate::sync::SpinLock;
+
+    /// A directory that, whenever a walk asks for its attributes, notes how many references its entry has.
+    struct Spy {
+        attributes: Attributes,
+        below: Option<Arc<Spy>>,
+        entry: SpinLock<Weak<Dentry>>,
+        most: AtomicUsize,
+    }
+
+    impl Spy {
+        fn new(below: Option<Arc<Spy>>) -> Arc<Self> {
+            let attributes = Attributes::new(DeviceId::default(), 1, FileType::Directory, 0o755, 0, 0);
+            Arc::new(Self { attributes, below, entry: SpinLock::default(), most: AtomicUsize::new(0) })
+        }
+    }
+
+    impl Inode for Spy {
+        fn attributes(&self) -> &Attributes {
+            self.most.fetch_max(self.entry.lock().strong_count(), Ordering::Relaxed);
+            &self.attributes
+        }
+
+        fn lookup(&self, _name: &[u8]) -> Result<Arc<dyn Inode>> {
+            Ok(self.below.clone().ok_or(Errno::ENOENT)?)
+        }
+    }
+
+    struct Spies(Arc<Spy>);
+
+    impl FileSystem for Spies {
+        fn name(&self) -> &'static str {
+            "spies"
+        }
+
+        fn device(&self) -> DeviceId {
+            DeviceId::default()
+        }
+
+        fn root(&self) -> Arc<dyn Inode> {
+            self.0.clone()
+        }
+
+        fn statistics(&self) -> Statistics {
+            Statistics::default()
+        }
+    }
+
+    #[test]
+    fn a_walk_counts_references_only_where_it_stops() {
+        let last = Spy::new(None);
+        let middle = Spy::new(Some(last.clone()));
+        let first = Spy::new(Some(middle.clone()));
+        let root = Spy::new(Some(first.clone()));
+        let mount = Mount::detached(Arc::new(Spies(root)), "none");
+        let (context, credentials) = (FsContext::new(Path::root_of(&mount)), Credentials::root());
+        let caller = Caller::kernel(&context, &credentials);
+        // The cache learns the names; what is below the entry is known to it, and each child holds its parent.
+        let find = |path: &[u8]| resolve(&caller, None, path, LastLink::Follow).unwrap().dentry;
+        let _known = find(b"/a/b/c");
+        for (spy, path) in [(&first, &b"/a"[..]), (&middle, b"/a/b")] {
+            let entry = find(path);
+            let resting = Arc::strong_count(&entry) - 1;
+            *spy.entry.lock() = Arc::downgrade(&entry);
+            drop(entry);
+            spy.most.store(0, Ordering::Relaxed);
+            drop(find(b"/a/b/c"));
+            assert_eq!(spy.most.load(Ordering::Relaxed), resting, "the walk took a reference on its way");
+        }
+    }
 
     #[test]
     fn a_path_falls_into_components() {

@@ -313,6 +313,7 @@ fn every_object_is_freed_in_the_end() {
     end(&child, 0);
     assert!(wait(&parent).unwrap().is_some());
     drop(child);
+    crate::rcu::wait_for_collector();
     assert!(thread.upgrade().is_none());
     assert!(process.upgrade().is_none());
     assert!(group.upgrade().is_some(), "the old group is the parent's");
