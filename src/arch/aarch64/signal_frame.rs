@@ -221,7 +221,7 @@ fn find_fp_record(space: &AddressSpace, records: u64) -> Result<(FpHead, u64)> {
         let head: FpHead = space.read_value(UserPtr::new(place))?;
         match head.magic {
             FP_MAGIC if offset + FP_SIZE <= RECORDS => return Ok((head, place)),
-            SYNDROME_MAGIC if head.size >= 16 && head.size % 16 == 0 => offset += u64::from(head.size),
+            SYNDROME_MAGIC if head.size >= 16 && head.size.is_multiple_of(16) => offset += u64::from(head.size),
             _ => break,
         }
     }
