@@ -13,6 +13,7 @@ use libkernel::task::{AffinityMask, Task, yield_now};
 use libkernel::time::sleep_until;
 use libkernel::{machine, message::Statistics};
 
+use super::tools::{run_on, spawn_on};
 use super::{Cx, Outcome, SelfTest};
 
 /// The tests of this room.
@@ -35,16 +36,6 @@ async fn a_recorded_trace_gives_the_schedule_of_the_host(_: &Cx) -> Outcome {
 /// A number that all cores counted, summed.
 fn sum(select: impl Fn(&Statistics) -> u64) -> u64 {
     (0..crate::online_cores()).filter_map(message::statistics).map(select).sum()
-}
-
-/// Runs `body` as a task of its own, on one core if `core` says so.
-fn spawn<F: Future<Output = ()> + Send + 'static>(core: Option<usize>, body: F) -> Arc<Task> {
-    let task = Task::new("part", body);
-    if let Some(core) = core {
-        task.parameters().set_affinity(AffinityMask::only(core));
-    }
-    task.wake();
-    task
 }
 
 /// Sleeps, again and again for a millisecond, until `condition` holds; false after `limit` milliseconds.
@@ -70,7 +61,7 @@ async fn messages_of_all_cores_arrive_once_and_in_batches(cx: &Cx) -> Outcome {
     let (done, wrong) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     for core in 0..cores {
         let (done, wrong) = (done.clone(), wrong.clone());
-        spawn(Some(core), async move {
+        spawn_on(core, async move {
             for round in 0..rounds {
                 let target = (core + 1 + round % (cores - 1)) % cores;
                 let answers: Vec<_> = (0..BURST)
@@ -112,7 +103,7 @@ impl Hogs {
         let stop = Arc::new(AtomicBool::new(false));
         let tasks = (0..count).map(|index| {
             let (places, stop) = (places.clone(), stop.clone());
-            spawn(core, async move {
+            let body = async move {
                 while !stop.load(Ordering::Relaxed) {
                     if let Some(place) = places.get(index) {
                         place.store(machine::core_id(), Ordering::Relaxed);
@@ -123,7 +114,15 @@ impl Hogs {
                     }
                     yield_now().await;
                 }
-            })
+            };
+            match core {
+                Some(core) => spawn_on(core, body),
+                None => {
+                    let task = Task::new("hog", body);
+                    task.wake();
+                    task
+                }
+            }
         });
         let tasks = tasks.collect();
         Self { places, stop, tasks }
@@ -174,7 +173,7 @@ async fn timers_and_allocations_meet_no_half_changed_state(_: &Cx) -> Outcome {
         // Every queue operation and every allocation is met by a timer interrupt some time.
         for _ in 0..3 {
             let finished = finished.clone();
-            spawn(Some(core), async move {
+            spawn_on(core, async move {
                 while finished.load(Ordering::Acquire) < cores {
                     drop(Box::new([core; 32]));
                     yield_now().await;
@@ -182,7 +181,7 @@ async fn timers_and_allocations_meet_no_half_changed_state(_: &Cx) -> Outcome {
             });
         }
         let finished = finished.clone();
-        spawn(Some(core), async move {
+        spawn_on(core, async move {
             for round in 0..ROUNDS as u64 {
                 sleep_until(machine::monotonic_ns() + 20_000 + round % 97 * 1000).await;
             }
@@ -195,25 +194,27 @@ async fn timers_and_allocations_meet_no_half_changed_state(_: &Cx) -> Outcome {
 }
 
 async fn a_slow_handler_delays_no_other_core(_: &Cx) -> Outcome {
-    let here = machine::core_id();
-    for core in (0..crate::online_cores()).filter(|core| *core != here) {
-        let met = Arc::new(AtomicBool::new(false));
-        let seen = met.clone();
-        // Runs in the handler of the message interrupt, and leaves it only when this core's timer interrupt has been served.
-        let (message, answer) = remote_call(move || {
-            let end = machine::monotonic_ns() + 2000 * MS;
-            while !seen.load(Ordering::Acquire) && machine::monotonic_ns() < end {
-                machine::relax();
-            }
-            seen.load(Ordering::Acquire)
-        });
-        let waker = spawn(Some(here), async move {
-            sleep_until(machine::monotonic_ns() + MS).await;
-            met.store(true, Ordering::Release);
-        });
-        message::send(core, message);
-        check!(answer.wait().await, "core {here} waited for the handler of core {core}");
-        drop(waker);
+    for core in 1..crate::online_cores() {
+        let was_served = run_on(0, async move {
+            let met = Arc::new(AtomicBool::new(false));
+            let seen = met.clone();
+            // Runs in the handler of the message interrupt, and leaves it only when core 0's timer interrupt has been served.
+            let (message, answer) = remote_call(move || {
+                let end = machine::monotonic_ns() + 2000 * MS;
+                while !seen.load(Ordering::Acquire) && machine::monotonic_ns() < end {
+                    machine::relax();
+                }
+                seen.load(Ordering::Acquire)
+            });
+            spawn_on(0, async move {
+                sleep_until(machine::monotonic_ns() + MS).await;
+                met.store(true, Ordering::Release);
+            });
+            message::send(core, message);
+            answer.wait().await
+        })
+        .await;
+        check!(was_served, "core 0 waited for the handler of core {core}");
     }
     Ok(())
 }
