@@ -112,13 +112,15 @@ extern "C" fn kernel_main(tree: u64, load_address: u64) -> ! {
     registers::unmask_interrupts();
     // Whoever comes up first begins with the initramfs.
     start_cores(platform);
-    work::init();
     watchdog::start();
     let first = Task::new("boot", async {
-        let root = fs::root().await;
+        let first = process::first(fs::root().await);
+        if task::kernel_thread::init().and_then(|()| work::init()).is_err() {
+            panic::give_up(format_args!("too little memory"));
+        }
         match command_line().self_tests.as_deref() {
             Some(names) => selftest::start(names),
-            None => process::start_init(command_line(), root),
+            None => process::start_init(command_line(), first),
         }
     });
     first.parameters().set_affinity(AffinityMask::only(0));

@@ -30,11 +30,10 @@ const ENVIRONMENT: [&str; 2] = ["HOME=/", "TERM=linux"];
 /// Memory reckoned for one thread when the number of threads is limited, in bytes.
 const MEMORY_PER_THREAD: u64 = 128 * 1024;
 
-/// Starts the first process, which stands where `fs` says; it runs as soon as this core's executor does. If there is no
-/// program for it, says so and powers off.
-pub fn start_init(line: &CommandLine, fs: Arc<FsContext>) {
+/// Makes the first process, which stands where `fs` says, and whose number is 1 because it comes first.
+pub fn first(fs: Arc<FsContext>) -> Founder {
     match vdso::init().and_then(|()| create(fs)) {
-        Ok(founder) => run_first(line, founder),
+        Ok(founder) => founder,
         Err(error) => panic::give_up(format_args!("the first process could not be made: {error}")),
     }
 }
@@ -80,8 +79,9 @@ fn open_console(thread: &Thread) -> Result<()> {
     Ok(())
 }
 
-/// Finds the program and starts it.
-fn run_first(line: &CommandLine, founder: Founder) {
+/// Finds the first process's program and starts it: it runs as soon as this core's executor does. If there is no program for it, says so
+/// and powers off.
+pub fn start_init(line: &CommandLine, founder: Founder) {
     let thread = founder.thread();
     let from_archive = line.rdinit.as_deref().unwrap_or("/init");
     let program = match try_program(line, thread, from_archive) {

@@ -45,6 +45,7 @@ mod rcu;
 mod sched;
 mod stackful;
 mod tasks;
+mod threads;
 mod tools;
 mod watchdog;
 mod work;
@@ -65,8 +66,20 @@ use crate::console_log::Line;
 use crate::drivers::uart;
 
 /// All tests, in the order in which they run.
-const ROOMS: &[&[SelfTest]] =
-    &[tasks::TESTS, sched::TESTS, work::TESTS, rcu::TESTS, stackful::TESTS, panics::TESTS, watchdog::TESTS];
+const ROOMS: &[&[SelfTest]] = &[
+    tasks::TESTS,
+    sched::TESTS,
+    threads::TESTS,
+    work::items::TESTS,
+    work::queues::TESTS,
+    work::contexts::TESTS,
+    work::delayed::TESTS,
+    work::torture::TESTS,
+    rcu::TESTS,
+    stackful::TESTS,
+    panics::TESTS,
+    watchdog::TESTS,
+];
 
 /// Passed, or why not.
 pub type Outcome = Result<(), String>;

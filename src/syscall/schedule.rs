@@ -80,7 +80,12 @@ pub fn sched_setaffinity(cx: &mut Context, tid: i32, length: u32, mask: UserPtr<
     if wanted == 0 {
         return Err(Errno::EINVAL);
     }
-    change(task(&thread)?, |parameters| parameters.set_affinity(AffinityMask(wanted)));
+    let task = task(&thread)?;
+    if thread.process().is_kernel() && task.parameters().affinity().0.count_ones() == 1 {
+        // What the thread does is bound to its core.
+        return Err(Errno::EINVAL);
+    }
+    change(task, |parameters| parameters.set_affinity(AffinityMask(wanted)));
     Ok(0)
 }
 

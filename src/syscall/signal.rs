@@ -77,7 +77,7 @@ pub fn kill(cx: &mut Context, pid: i32, number: i32) -> Result<usize> {
             let mut found = false;
             let mut result = Ok(());
             for target in table::processes() {
-                if target.pid() == Pid::INIT || Arc::ptr_eq(&target, cx.thread.process()) {
+                if target.pid() == Pid::INIT || target.is_kernel() || Arc::ptr_eq(&target, cx.thread.process()) {
                     continue;
                 }
                 found = true;

@@ -2,6 +2,7 @@
 
 mod context;
 mod executor;
+pub mod kernel_thread;
 mod stackful;
 mod user_state;
 mod user_thread;

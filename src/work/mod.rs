@@ -4,13 +4,16 @@
 //! it, and there is one unbound worker for each core, which the scheduler moves. `docs/deferred-work.md` says what to use when.
 #![forbid(unsafe_code)]
 
+use alloc::format;
 use alloc::sync::Arc;
 
+use libkernel::Result;
 use libkernel::sync::SetOnce;
-use libkernel::task::{AffinityMask, Task};
+use libkernel::task::Task;
 use libkernel::work::{Class, Pools, WorkQueue};
 
 use crate::arch::core_local;
+use crate::task::kernel_thread::{Placement, prepare};
 
 /// The nice value of high-priority workers.
 const HIGH_PRIORITY: i8 = -20;
@@ -48,13 +51,16 @@ pub fn ordered_queue(name: &'static str) -> Arc<WorkQueue> {
 }
 
 /// Starts the workers of all cores that are online.
-pub fn init() {
+///
+/// # Errors
+/// `ENOMEM`.
+pub fn init() -> Result<()> {
     let cores = crate::online_cores();
     POOLS.set_cores(cores);
     for core in 0..cores {
-        employ(Class::Normal, core, &alloc::format!("kworker/{core}"));
-        employ(Class::High, core, &alloc::format!("kworker/{core}H"));
-        employ(Class::Unbound, core, &alloc::format!("kworker/u{core}"));
+        employ(Class::Normal, core, &format!("kworker/{core}"), Placement::on(core))?;
+        employ(Class::High, core, &format!("kworker/{core}H"), Placement::on(core).nice(HIGH_PRIORITY))?;
+        employ(Class::Unbound, core, &format!("kworker/u{core}"), Placement::ANYWHERE)?;
     }
     let system = System {
         normal: queue("normal", Class::Normal),
@@ -65,6 +71,7 @@ pub fn init() {
     };
     // Called once; a second set of queues would be dropped unused.
     let _ = SYSTEM.set(system);
+    Ok(())
 }
 
 /// The task that runs a core's normal items.
@@ -72,16 +79,11 @@ pub fn worker(core: usize) -> Option<Arc<Task>> {
     POOLS.pool(Class::Normal, core).worker().cloned()
 }
 
-fn employ(class: Class, core: usize, name: &str) {
+fn employ(class: Class, core: usize, name: &str, placement: Placement) -> Result<()> {
     let pool = POOLS.pool(class, core);
-    let worker = Task::new(name, pool.serve(|| core_local::this().need_resched()));
-    match class {
-        Class::Normal => worker.parameters().set_affinity(AffinityMask::only(core)),
-        Class::High => {
-            worker.parameters().set_affinity(AffinityMask::only(core));
-            worker.parameters().set_nice(HIGH_PRIORITY);
-        }
-        Class::Unbound => {}
-    }
-    pool.employ(&worker);
+    // A worker is never stopped: it belongs to its core as the inbox does.
+    let reschedule = || core_local::this().need_resched();
+    let worker = prepare(name, placement, move |_| pool.serve(reschedule))?;
+    pool.employ(worker.task());
+    Ok(())
 }

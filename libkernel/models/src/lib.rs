@@ -17,6 +17,8 @@ pub mod inbox;
 pub mod quiescence;
 #[path = "../../src/task/state.rs"]
 pub mod task_state;
+#[path = "../../src/task/kernel_thread/state.rs"]
+pub mod thread_state;
 #[path = "../../src/time/state.rs"]
 pub mod timer_state;
 #[path = "../../src/work/lane.rs"]

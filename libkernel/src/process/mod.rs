@@ -20,6 +20,7 @@ pub mod host;
 pub mod id;
 pub mod job_control;
 mod job_state;
+pub mod kernel_thread;
 pub mod limits;
 mod membership;
 pub mod name;

@@ -48,6 +48,7 @@ pub struct Process {
     oom_score_adjust: AtomicI16,
     has_execed: AtomicBool,
     pub(super) borrows_memory: AtomicBool,
+    kernel: AtomicBool,
     program: SpinLock<Option<Arc<ProgramFacts>>>,
     death_signal: AtomicU8,
     real_uid: AtomicU32,
@@ -128,6 +129,7 @@ impl Process {
             oom_score_adjust: AtomicI16::new(0),
             has_execed: AtomicBool::new(false),
             borrows_memory: AtomicBool::new(false),
+            kernel: AtomicBool::new(false),
             program: SpinLock::new(program),
             death_signal: AtomicU8::new(0),
             real_uid: AtomicU32::new(0),
@@ -165,6 +167,18 @@ impl Process {
     #[inline]
     pub fn parent_pid(&self) -> Option<Pid> {
         Pid::new(self.parent_pid.load(Ordering::Relaxed) as i32)
+    }
+
+    /// Whether it stands for a thread of the kernel.
+    #[must_use]
+    pub fn is_kernel(&self) -> bool {
+        self.kernel.load(Ordering::Relaxed)
+    }
+
+    /// Says that it stands for a thread of the kernel, and who is called its parent.
+    pub(super) fn mark_kernel(&self, parent: Option<Pid>) {
+        self.kernel.store(true, Ordering::Relaxed);
+        self.parent_pid.store(parent.map_or(0, |pid| pid.number()), Ordering::Relaxed);
     }
 
     /// Its parent, to be told something. Takes the tree's lock.

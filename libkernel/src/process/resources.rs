@@ -29,6 +29,11 @@ pub fn set_nothing(nothing: Resources) {
     let _ = NOTHING.set(nothing);
 }
 
+/// What stands for nothing, once that has been said.
+pub(super) fn nothing() -> Option<Resources> {
+    NOTHING.get().cloned()
+}
+
 impl Thread {
     /// Its open files.
     #[must_use]

@@ -22,6 +22,7 @@ mod accounting;
 mod current;
 mod inspect;
 mod interrupt;
+pub mod kernel_thread;
 mod parameters;
 mod ready;
 #[cfg(debug_assertions)]

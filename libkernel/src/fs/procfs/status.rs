@@ -6,10 +6,13 @@ use crate::Result;
 use crate::fs::virtual_fs::Text;
 use crate::machine::MAX_CORES;
 use crate::memory::PAGE_SIZE;
+use crate::process::Process;
 use crate::process::limits::{INFINITY, Resource};
 use crate::process::usage::ticks;
 use crate::task::Activity;
 
+/// The flag in `stat` that says so (`PF_KTHREAD`).
+const KERNEL_THREAD: u32 = 0x0020_0000;
 const KIB_PER_PAGE: u64 = PAGE_SIZE as u64 / 1024;
 
 /// The letter and the word for what the subject does.
@@ -27,6 +30,11 @@ fn activity(subject: &Subject) -> (char, &'static str) {
         Some(Activity::Finished) => ('X', "dead"),
         _ => ('R', "running"),
     }
+}
+
+/// The numbers of its group and its session; a thread of the kernel is in none.
+fn group_and_session(process: &Process) -> (u32, u32) {
+    if process.is_kernel() { (0, 0) } else { (process.group_id().number(), process.session_id().number()) }
 }
 
 /// The number by which the parent is called.
@@ -62,12 +70,13 @@ pub fn stat(subject: &Subject, text: &mut Text) -> Result<()> {
     text.write_fmt(format_args!("{} (", subject.id()))?;
     text.push(name(subject).as_bytes())?;
     text.write_fmt(format_args!(
-        ") {} {} {} {} {} {foreground} 0 {} {} {} {} {} {} {} {} {priority} {nice} {} 0 {} {} {} {} ",
+        ") {} {} {} {} {} {foreground} {} {} {} {} {} {} {} {} {} {priority} {nice} {} 0 {} {} {} {} ",
         activity(subject).0,
         parent(subject),
-        process.group_id(),
-        process.session_id(),
+        group_and_session(process).0,
+        group_and_session(process).1,
         terminal.as_ref().map_or(0, |terminal| terminal.device()),
+        if process.is_kernel() { KERNEL_THREAD } else { 0 },
         used.minor_faults,
         children.minor_faults,
         used.major_faults,
