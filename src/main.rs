@@ -119,7 +119,7 @@ extern "C" fn kernel_main(tree: u64, load_address: u64) -> ! {
             panic::give_up(format_args!("too little memory"));
         }
         match command_line().self_tests.as_deref() {
-            Some(names) => selftest::start(names),
+            Some(names) => selftest::start(names, first),
             None => process::start_init(command_line(), first),
         }
     });

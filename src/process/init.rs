@@ -38,15 +38,6 @@ pub fn first(fs: Arc<FsContext>) -> Founder {
     }
 }
 
-/// The first process without a program and without descriptors, for tests: what it runs is the caller's matter.
-///
-/// # Errors
-/// `EEXIST` when there is a process already, `ENOMEM`.
-pub fn bare_process(fs: Arc<FsContext>) -> Result<Founder> {
-    vdso::init()?;
-    create(fs)
-}
-
 /// The resource limits of the first process, from the size of memory.
 fn initial_limits() -> Limits {
     let memory = frames::total() as u64 * PAGE_SIZE as u64;

@@ -8,4 +8,4 @@ pub mod vdso;
 
 pub use end::end_thread;
 pub use exec::{build, start};
-pub use init::{bare_process, first, start_init};
+pub use init::{first, start_init};

@@ -58,6 +58,8 @@ use core::future::Future;
 use core::pin::Pin;
 
 use libkernel::machine;
+use libkernel::process::birth::Founder;
+use libkernel::sync::SpinLock;
 use libkernel::task::Task;
 use libkernel::time::with_timeout;
 
@@ -136,8 +138,20 @@ impl Cx {
     }
 }
 
-/// Runs the tests that `list` names as a task of this core, then powers off.
-pub fn start(list: &'static str) {
+/// The first process, which has no program, until a test takes it.
+static FIRST: SpinLock<Option<Founder>> = SpinLock::new(None);
+
+/// The first process, for a test that needs one.
+///
+/// # Errors
+/// `ESRCH` after the first call.
+pub fn first_process() -> libkernel::Result<Founder> {
+    FIRST.lock().take().ok_or(libkernel::Errno::ESRCH)
+}
+
+/// Runs the tests that `list` names as a task of this core, then powers off. `first` has no program.
+pub fn start(list: &'static str, first: Founder) {
+    *FIRST.lock() = Some(first);
     Task::new("selftest", async move {
         print(format_args!("lichen-selftest begin"));
         let failed = run_all(list).await;

@@ -16,7 +16,6 @@ use super::{Cx, Outcome, SelfTest};
 use crate::arch::context::UserContext;
 use crate::arch::fp::FpState;
 use crate::task::spawn_user;
-use crate::{fs, process};
 
 pub const TESTS: &[SelfTest] = &[
     self_test!("rcu", a_read_guard_is_short),
@@ -191,7 +190,7 @@ impl Looper {
     ];
 
     async fn start(core: usize) -> libkernel::Result<Self> {
-        let founder = process::bare_process(fs::root().await)?;
+        let founder = super::first_process()?;
         let thread = founder.thread().clone();
         let space = thread.space();
         for page in [Self::CODE, Self::DATA] {

@@ -35,6 +35,9 @@ tests!("proc":
     oom_score_adj_can_be_written,
     thread_self_names_the_thread,
     sysinfo_agrees_with_meminfo,
+    kernel_threads_are_children_of_kthreadd,
+    kernel_threads_outlive_signals,
+    bound_kernel_threads_cannot_be_moved,
 );
 
 fn path(text: String) -> CString {
@@ -368,4 +371,44 @@ fn sysinfo_agrees_with_meminfo() {
     let uptime = must(clock(libc::CLOCK_BOOTTIME)) / SECOND;
     within(info.uptime, uptime.saturating_sub(2), uptime + 2, "uptime");
     assert!(info.procs >= 2);
+}
+
+/// The number of `kthreadd`.
+const KTHREADD: Pid = 2;
+
+/// A worker of the first core.
+fn worker() -> Pid {
+    let is_worker = |pid: &Pid| {
+        let comm = read_text(&path(format!("/proc/{pid}/comm"))).unwrap_or_default();
+        comm.starts_with("kworker/0")
+    };
+    some((3..300).find(is_worker), "a worker of core 0")
+}
+
+fn kernel_threads_are_children_of_kthreadd() {
+    for (pid, parent) in [(KTHREADD, 0), (worker(), KTHREADD)] {
+        let field = |index| some(proc_stat(pid, index), "field");
+        assert_eq!(field(4), parent.to_string());
+        assert_eq!((field(5), field(6), field(8)), ("0".into(), "0".into(), "-1".into()), "group, session, foreground");
+        let flags: u32 = some(field(9).parse().ok(), "flags");
+        assert_ne!(flags & 0x0020_0000, 0, "PF_KTHREAD");
+        assert_eq!(must(read_text(&path(format!("/proc/{pid}/cmdline")))), "");
+        assert_eq!(must(read_text(&path(format!("/proc/{pid}/maps")))), "");
+    }
+    assert_eq!(must(read_text(c"/proc/2/comm")), "kthreadd\n");
+    fails(readlink(c"/proc/2/exe"), libc::ENOENT);
+}
+
+fn kernel_threads_outlive_signals() {
+    for signal in [libc::SIGKILL, libc::SIGSTOP, libc::SIGTERM] {
+        must(kill(KTHREADD, signal));
+    }
+    sleep_ms(10);
+    assert!(["S", "I"].contains(&some(proc_stat(KTHREADD, 3), "state").as_str()));
+    must(kill(KTHREADD, 0));
+}
+
+fn bound_kernel_threads_cannot_be_moved() {
+    let mask = u64::MAX;
+    fails(call!(SYS_sched_setaffinity, worker(), 8, &raw const mask), libc::EINVAL);
 }
