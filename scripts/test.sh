@@ -79,7 +79,7 @@ loom() {
 
 # Needs the nightly toolchain with Miri. A task that a test leaves parked holds itself through its waker: not a leak.
 miri() {
-    [ $# -gt 0 ] || set -- sync:: task:: message:: time:: memory::slab io::
+    [ $# -gt 0 ] || set -- sync:: task:: message:: rcu:: time:: memory::slab io::
     MIRIFLAGS="-Zmiri-ignore-leaks -Zmiri-disable-isolation" CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/miri \
         step miri cargo +nightly miri test -q -p libkernel --lib -- "$@"
 }
