@@ -133,7 +133,8 @@ async fn queueing_in_an_interrupt_allocates_nothing(_: &Cx) -> Outcome {
     for ((work, runs), delayed) in items.iter() {
         runs.reach(1).await;
         work.flush().await;
-        check_eq!(runs.get(), 1);
+        // Twice, if another core had begun it before it could be cancelled.
+        check!((1..=2).contains(&runs.get()));
         delayed.cancel_and_wait().await;
     }
     check_eq!(KernelHeap::allocations_in_interrupts(), before);
