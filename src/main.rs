@@ -36,6 +36,11 @@ use libkernel::task::{AffinityMask, Task};
 static PLATFORM: SetOnce<Platform> = SetOnce::new();
 static COMMAND_LINE: SetOnce<CommandLine> = SetOnce::new();
 static ONLINE: AtomicUsize = AtomicUsize::new(1);
+/// The core that the boot core waits for; 0 for none. A core that comes after the boot core gave it up does not join.
+static AWAITED: AtomicUsize = AtomicUsize::new(0);
+
+/// How long the boot core waits for another one, in nanoseconds: an emulator's threads may stand still for seconds.
+const PATIENCE: u64 = 10_000_000_000;
 
 /// What the device tree said.
 ///
@@ -146,19 +151,22 @@ fn start_cores(platform: &Platform) {
     if platform.cores_left_out > 0 {
         log::warn!("{} cores more than Lichen can use are left out", platform.cores_left_out);
     }
-    for core in 1..wanted {
+    'cores: for core in 1..wanted {
         let Some(affinity) = platform.cores.get(core) else { break };
+        AWAITED.store(core, Ordering::Release);
         if let Err(error) = arch::smp::start_core(core, *affinity) {
             log::warn!("core {core} could not be started: {error}");
             break;
         }
-        let until = timer::monotonic_ns() + 1_000_000_000;
-        while online_cores() <= core && timer::monotonic_ns() < until {
+        let until = timer::monotonic_ns() + PATIENCE;
+        while online_cores() <= core {
+            if timer::monotonic_ns() >= until
+                && AWAITED.compare_exchange(core, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            {
+                log::warn!("core {core} did not come up");
+                break 'cores;
+            }
             registers::relax();
-        }
-        if online_cores() <= core {
-            log::warn!("core {core} did not come up");
-            break;
         }
     }
     log::info!("{} cores online", online_cores());
@@ -169,6 +177,11 @@ fn start_cores(platform: &Platform) {
 extern "C" fn secondary_main(core: usize) -> ! {
     arch::init_core(core);
     core_online::run(core);
+    if AWAITED.compare_exchange(core, 0, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+        loop {
+            registers::wait_for_interrupt();
+        }
+    }
     ONLINE.fetch_add(1, Ordering::Release);
     registers::unmask_interrupts();
     task::run()
