@@ -39,8 +39,8 @@ expect() {
 }
 
 last=$((cores - 1))
-expect on_the_first_core 0 deliberate "${deep[@]/#/panics::}" Task::poll
-expect on_the_last_core "$last" deliberate "${deep[@]/#/panics::}" Task::poll
+expect on_the_first_core 0 deliberate "${deep[@]/#/panics::}" executor::run
+expect on_the_last_core "$last" deliberate "${deep[@]/#/panics::}" executor::run
 expect in_an_interrupt 0 deliberate "${deep[@]/#/panics::}" interrupts::handle kernel_interrupt
 expect on_a_stack_of_its_own "$last" deliberate panics "${deep[@]/#/panics::}" stackful::run
 expect of_an_endless_recursion "$last" overflow overflowing panics::endless panics::endless

@@ -40,6 +40,7 @@ macro_rules! self_test {
     };
 }
 
+mod faults;
 mod panics;
 mod rcu;
 mod sched;
@@ -79,8 +80,9 @@ const ROOMS: &[&[SelfTest]] = &[
     work::torture::TESTS,
     rcu::TESTS,
     stackful::TESTS,
-    panics::TESTS,
+    faults::TESTS,
     watchdog::TESTS,
+    panics::TESTS,
 ];
 
 /// Passed, or why not.

@@ -5,15 +5,15 @@ use alloc::task::Wake;
 use alloc::vec::Vec;
 use core::future::{Future, pending, poll_fn};
 use core::pin::{Pin, pin};
-use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use core::task::{Context, Poll, Waker};
 
 use libkernel::machine;
-use libkernel::memory::{self, AddressSpace, MapRequest, MemoryLimits, PAGE_SIZE, Protection};
 use libkernel::sync::{IrqSpinLock, SpinLock};
 use libkernel::task::{AffinityMask, Task, with_current, yield_now};
-use libkernel::time::{Alarm, sleep_until};
+use libkernel::time::Alarm;
 
+use super::tools::{MILLISECOND, Stop, finished, pause, spawn_on, spin, within};
 use super::{Cx, Outcome, SelfTest};
 use crate::arch::registers;
 use crate::memory::task_stacks;
@@ -29,91 +29,28 @@ pub const TESTS: &[SelfTest] = &[
     self_test!("stackful", block_on_refuses_where_it_may_not_sleep),
     self_test!("stackful", a_lock_holder_is_not_preempted),
     self_test!("stackful", a_loop_moves_to_every_core_and_keeps_its_registers).within(30),
-    self_test!("stackful", faults_and_interrupts_nest).within(30),
     self_test!("stackful", stacks_come_back),
     self_test!("stackful", a_stack_in_a_stack),
     self_test!("stackful", a_switch_is_short),
 ];
 
-const MILLISECOND: u64 = 1_000_000;
-
-/// Starts a task on that core alone.
-fn spawn_on(core: usize, name: &str, future: impl Future<Output = ()> + Send + 'static) -> Arc<Task> {
-    let task = Task::new(name, future);
-    task.parameters().set_affinity(AffinityMask::only(core));
-    task.wake();
-    task
-}
-
-/// As [`spawn_on`], with a stack of its own.
+/// Starts a task with a stack of its own on that core alone.
 fn spawn_stackful_on(
     core: usize,
-    name: &str,
     future: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Arc<Task>, alloc::string::String> {
     let future = stackful(future).map_err(|error| alloc::format!("no stack: {error}"))?;
-    Ok(spawn_on(core, name, future))
-}
-
-async fn pause(milliseconds: u64) {
-    sleep_until(machine::monotonic_ns() + milliseconds * MILLISECOND).await;
-}
-
-/// Waits until `done` or for so long; returns whether it was done.
-async fn within(milliseconds: u64, done: impl Fn() -> bool) -> bool {
-    let end = machine::monotonic_ns() + milliseconds * MILLISECOND;
-    while !done() {
-        if machine::monotonic_ns() >= end {
-            return false;
-        }
-        pause(1).await;
-    }
-    true
-}
-
-async fn finished(tasks: &[Arc<Task>]) -> bool {
-    use libkernel::task::Activity::Finished;
-    within(5000, || tasks.iter().all(|task| task.activity() == Finished)).await
-}
-
-/// A flag that ends loops, also when a test fails before it says so.
-struct Stop(Arc<AtomicBool>);
-
-impl Stop {
-    fn new() -> Self {
-        Self(Arc::new(AtomicBool::new(false)))
-    }
-
-    fn flag(&self) -> Arc<AtomicBool> {
-        self.0.clone()
-    }
-
-    fn stop(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Stop {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-/// Loops until told to stop, without a scheduling point.
-fn spin(stop: &AtomicBool, turn: impl Fn()) {
-    while !stop.load(Ordering::Relaxed) {
-        turn();
-    }
+    Ok(spawn_on(core, future))
 }
 
 async fn an_endless_loop_does_not_stop_its_neighbours(_: &Cx) -> Outcome {
     for core in 0..crate::online_cores() {
         let stop = Stop::new();
         let flag = stop.flag();
-        let hog = spawn_stackful_on(core, "hog", async move { spin(&flag, || ()) })?;
+        let hog = spawn_stackful_on(core, async move { spin(&flag, || ()) })?;
         let turns = Arc::new(AtomicUsize::new(0));
         let counted = turns.clone();
-        let neighbour = spawn_on(core, "neighbour", async move {
+        let neighbour = spawn_on(core, async move {
             for _ in 0..20 {
                 pause(1).await;
                 counted.fetch_add(1, Ordering::Relaxed);
@@ -133,7 +70,7 @@ async fn equal_loops_share_a_core(cx: &Cx) -> Outcome {
         let mut loops = Vec::new();
         for _ in 0..3 {
             let flag = stop.flag();
-            loops.push(spawn_stackful_on(core, "loop", async move { spin(&flag, || ()) })?);
+            loops.push(spawn_stackful_on(core, async move { spin(&flag, || ()) })?);
         }
         pause(60).await;
         let times: Vec<u64> = loops.iter().map(|task| task.accounting().times.read().1).collect();
@@ -155,7 +92,7 @@ async fn yield_yields(_: &Cx) -> Outcome {
     let mut tasks = Vec::new();
     for name in [b'a', b'b'] {
         let (log, arrived) = (log.clone(), arrived.clone());
-        tasks.push(spawn_stackful_on(core, "yields", async move {
+        tasks.push(spawn_stackful_on(core, async move {
             arrived.fetch_add(1, Ordering::Relaxed);
             while arrived.load(Ordering::Relaxed) < 2 {
                 let _ = block_on(yield_now());
@@ -180,7 +117,7 @@ async fn yield_yields(_: &Cx) -> Outcome {
 async fn a_wake_before_the_sleep_is_not_lost_and_does_not_last(_: &Cx) -> Outcome {
     let (polls, quiet) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(0)));
     let (counted, runs) = (polls.clone(), quiet.clone());
-    let task = spawn_stackful_on(0, "woken", async move {
+    let task = spawn_stackful_on(0, async move {
         let woken_before_it_sleeps = poll_fn(|context| {
             if counted.fetch_add(1, Ordering::Relaxed) > 0 {
                 return Poll::Ready(());
@@ -206,7 +143,7 @@ async fn a_wake_before_the_sleep_is_not_lost_and_does_not_last(_: &Cx) -> Outcom
 async fn block_on_sleeps(_: &Cx) -> Outcome {
     let slept = Arc::new(AtomicU64::new(0));
     let duration = slept.clone();
-    let task = spawn_stackful_on(0, "sleeper", async move {
+    let task = spawn_stackful_on(0, async move {
         fn deep(levels: usize) -> u64 {
             if levels > 0 {
                 return core::hint::black_box(deep(levels - 1));
@@ -246,7 +183,7 @@ async fn block_on_refuses_where_it_may_not_sleep(_: &Cx) -> Outcome {
     let answers = Arc::new(SpinLock::new(Vec::new()));
     let asked = Arc::new(AskInInterrupt { answer: AtomicUsize::new(NOT_ASKED) });
     let (given, asks) = (answers.clone(), asked.clone());
-    let task = spawn_stackful_on(0, "asks", async move {
+    let task = spawn_stackful_on(0, async move {
         let free = block_on(async {});
         let locked = {
             let lock = SpinLock::new(());
@@ -281,7 +218,7 @@ async fn a_lock_holder_is_not_preempted(_: &Cx) -> Outcome {
     let mut tasks = Vec::new();
     for _ in 0..2 {
         let flag = stop.flag();
-        tasks.push(spawn_stackful_on(core, "locks", async move {
+        tasks.push(spawn_stackful_on(core, async move {
             // Nearly always under the lock, so that nearly every preemption comes there.
             spin(&flag, || {
                 let mut value = LOCK.lock();
@@ -294,7 +231,7 @@ async fn a_lock_holder_is_not_preempted(_: &Cx) -> Outcome {
     // Would wait for ever for a holder that waits for this core.
     let turns = Arc::new(AtomicUsize::new(0));
     let counted = turns.clone();
-    tasks.push(spawn_on(core, "takes", async move {
+    tasks.push(spawn_on(core, async move {
         for _ in 0..100 {
             pause(1).await;
             *LOCK.lock() += 1;
@@ -323,7 +260,7 @@ async fn a_loop_moves_to_every_core_and_keeps_its_registers(cx: &Cx) -> Outcome 
     let seen = Arc::new(AtomicU64::new(0));
     let result = Arc::new(SpinLock::new((0u64, [0u64; 10])));
     let (flag, visited, output) = (stop.flag(), seen.clone(), result.clone());
-    let hog = spawn_stackful_on(0, "wanderer", async move {
+    let hog = spawn_stackful_on(0, async move {
         let (mut state, mut steps) = ([1, 2, 3, 4, 5, 6, 7, 8, 9, 10], 0);
         while !flag.load(Ordering::Relaxed) {
             step(&mut state);
@@ -336,7 +273,7 @@ async fn a_loop_moves_to_every_core_and_keeps_its_registers(cx: &Cx) -> Outcome 
     let mut neighbours = Vec::new();
     for core in 0..cores {
         let flag = stop.flag();
-        neighbours.push(spawn_stackful_on(core, "loop", async move { spin(&flag, || ()) })?);
+        neighbours.push(spawn_stackful_on(core, async move { spin(&flag, || ()) })?);
     }
     for core in (0..cores).cycle().take(4 * cores) {
         hog.parameters().set_affinity(AffinityMask::only(core));
@@ -360,77 +297,6 @@ async fn a_loop_moves_to_every_core_and_keeps_its_registers(cx: &Cx) -> Outcome 
     let (moves, switches) = (hog.accounting().migrations.get(), hog.accounting().involuntary_switches.get());
     cx.report(format_args!("{moves} moves, {switches} preemptions, {steps} steps"));
     check!(cores == 1 || moves >= 3 * cores as u64, "{moves} moves");
-    Ok(())
-}
-
-/// Polls a future with an address space active, as a user thread's task does.
-struct WithSpace<F> {
-    space: Arc<AddressSpace>,
-    future: F,
-}
-
-impl<F: Future + Unpin> Future for WithSpace<F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        memory::activate(&self.space);
-        Pin::new(&mut self.future).poll(context)
-    }
-}
-
-async fn faults_and_interrupts_nest(cx: &Cx) -> Outcome {
-    let copies = Arc::new(AtomicU64::new(0));
-    let wrong = Arc::new(AtomicU64::new(0));
-    let stop = Stop::new();
-    let core = crate::online_cores() - 1;
-    let mut tasks = Vec::new();
-    // Two programs' memory on one core: each sees its own whatever came in between.
-    for mark in [0x5a5a_5a5a_5a5a_5a5a_u64, 0x1111_2222_3333_4444] {
-        let space = AddressSpace::new(mark, MemoryLimits::INITIAL).map_err(|error| alloc::format!("{error}"))?;
-        let base = space
-            .map(MapRequest::anonymous(PAGE_SIZE as u64, Protection::READ | Protection::WRITE).at(0x1000_0000))
-            .map_err(|error| alloc::format!("{error}"))?;
-        let (copies, wrong, flag) = (copies.clone(), wrong.clone(), stop.flag());
-        let touched = space.clone();
-        let future = stackful(async move {
-            let address = base.0 as usize;
-            let end = address + PAGE_SIZE;
-            if touched.write_value(memory::UserPtr::new(base.0), mark).is_err() {
-                wrong.fetch_add(1, Ordering::Relaxed);
-            }
-            let filled = [mark; 16];
-            let bytes = filled.map(u64::to_ne_bytes);
-            let bytes = bytes.as_flattened();
-            spin(&flag, || {
-                // The second half has no page: the copy ends there.
-                let mut back = [0; 128];
-                let out = machine::copy_to_user(end - 64, bytes);
-                let left = machine::copy_from_user(&mut back, end - 64);
-                let same = back.get(..64) == bytes.get(..64);
-                let nothing = machine::copy_from_user(&mut back, 0x7000_0000);
-                if (out, left, same, nothing) != (64, 64, true, 128) {
-                    wrong.fetch_add(1, Ordering::Relaxed);
-                }
-                copies.fetch_add(1, Ordering::Relaxed);
-            });
-        })
-        .map_err(|error| alloc::format!("no stack: {error}"))?;
-        tasks.push(spawn_on(core, "copies", WithSpace { space, future }));
-    }
-    // Interrupts on top: a timer every 50 microseconds.
-    let flag = stop.flag();
-    tasks.push(spawn_on(core, "ticks", async move {
-        while !flag.load(Ordering::Relaxed) {
-            sleep_until(machine::monotonic_ns() + 50_000).await;
-        }
-    }));
-    pause(100).await;
-    stop.stop();
-    check!(finished(&tasks).await, "they do not end");
-    memory::deactivate();
-    cx.report(format_args!("{} copies with faults", copies.load(Ordering::Relaxed)));
-    check_eq!(wrong.load(Ordering::Relaxed), 0);
-    check!(copies.load(Ordering::Relaxed) > 1000);
     Ok(())
 }
 

@@ -3,15 +3,19 @@
 
 use alloc::sync::Arc;
 use core::future::Future;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::task::Poll;
 
 use libkernel::machine;
 use libkernel::sync::{SpinLock, WaitQueue};
-use libkernel::task::{AffinityMask, Task, yield_now};
+use libkernel::task::{Activity, AffinityMask, Task, yield_now};
+use libkernel::time::sleep_until;
 
 /// Frames that caches (magazines, half-filled slabs) may keep beyond what they held before.
 pub const CACHED_FRAMES: usize = 256;
+
+/// In nanoseconds.
+pub const MILLISECOND: u64 = 1_000_000;
 
 /// Counts what has happened, and lets tasks wait for it.
 pub struct Tally {
@@ -121,4 +125,59 @@ pub async fn both<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) 
         }
     })
     .await
+}
+
+/// Sleeps.
+pub async fn pause(milliseconds: u64) {
+    sleep_until(machine::monotonic_ns() + milliseconds * MILLISECOND).await;
+}
+
+/// Waits until `done` or for so long; returns whether it was done.
+pub async fn within(milliseconds: u64, done: impl Fn() -> bool) -> bool {
+    let end = machine::monotonic_ns() + milliseconds * MILLISECOND;
+    while !done() {
+        if machine::monotonic_ns() >= end {
+            return false;
+        }
+        pause(1).await;
+    }
+    true
+}
+
+/// Waits until the tasks have finished; returns whether they have, after five seconds at most.
+pub async fn finished(tasks: &[Arc<Task>]) -> bool {
+    within(5000, || tasks.iter().all(|task| task.activity() == Activity::Finished)).await
+}
+
+/// A flag that ends loops, also when a test fails before it says so.
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Not to end yet.
+    pub fn new() -> Self {
+        Self(Arc::new(AtomicBool::new(false)))
+    }
+
+    /// What the loops look at.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        self.0.clone()
+    }
+
+    /// Ends the loops.
+    pub fn stop(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Loops until told to stop, without a scheduling point.
+pub fn spin(stop: &AtomicBool, turn: impl Fn()) {
+    while !stop.load(Ordering::Relaxed) {
+        turn();
+    }
 }
