@@ -28,7 +28,7 @@ use core::mem::{ManuallyDrop, MaybeUninit};
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll, Waker};
 
-use libkernel::task::{StackHead, Task};
+use libkernel::task::{StackHead, with_current};
 use libkernel::{Result, machine, time};
 
 use crate::arch::{core_local, registers, stack_switch, user_memory};
@@ -204,7 +204,9 @@ impl Anchor {
                 unsafe { *self.waker.get() = Some(waker.clone()) };
             }
         }
-        self.head.attach(Task::from_waker(waker));
+        if with_current(|task| self.head.attach(Some(task))).is_none() {
+            self.head.attach(None);
+        }
         let interrupts = registers::save_and_mask_interrupts();
         self.state.set(State::Running);
         // SAFETY: interrupts are masked; `own` was prepared, or kept when the stack was left, and comes to use once for each.
