@@ -11,9 +11,9 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 deep=(fifth fourth third second first)
 
-# in_order WORD...: the report has lines with these words, in this order.
+# in_order TEXT...: the report has lines with these texts, in this order.
 in_order() {
-    awk -v words="$*" 'BEGIN { n = split(words, w, " "); i = 1 } i <= n && index($0, w[i]) { i++ } END { exit i <= n }' "$work/log"
+    printf '%s\n' "$@" | awk 'NR == FNR { text[++n] = $0; next } i < n && index($0, text[i + 1]) { i++ } END { exit i < n }' - "$work/log"
 }
 
 # expect TEST CORE WORD...: the test ends in a panic on CORE; its report has the words, and something of each other core.

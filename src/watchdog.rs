@@ -15,7 +15,7 @@ use libkernel::message;
 use libkernel::per_cpu;
 use libkernel::task::uninterruptible;
 use libkernel::task::{Activity, Task, with_current, with_current_of};
-use libkernel::time::{Alarm, sleep_until};
+use libkernel::time::{Alarm, with_timeout};
 use libkernel::watchdog::{Lookout, PATIENCE, Stretch};
 
 use crate::arch::{core_local, registers, stack_switch};
@@ -193,9 +193,6 @@ async fn report_sleepers() {
                 log::warn!("watchdog: {task:?} slept for {seconds} s at {place}, on core {core}");
             }
         });
-        match next {
-            Some(time) => sleep_until(time).await,
-            None => uninterruptible::begun().await,
-        }
+        let _ = with_timeout(next, uninterruptible::news()).await;
     }
 }

@@ -61,7 +61,7 @@ use core::pin::Pin;
 use libkernel::machine;
 use libkernel::process::birth::Founder;
 use libkernel::sync::SpinLock;
-use libkernel::task::Task;
+use libkernel::task::{AffinityMask, Task};
 use libkernel::time::with_timeout;
 
 use crate::arch::psci;
@@ -154,13 +154,15 @@ pub fn first_process() -> libkernel::Result<Founder> {
 /// Runs the tests that `list` names as a task of this core, then powers off. `first` has no program.
 pub fn start(list: &'static str, first: Founder) {
     *FIRST.lock() = Some(first);
-    Task::new("selftest", async move {
+    let task = Task::new("selftest", async move {
         print(format_args!("lichen-selftest begin"));
         let failed = run_all(list).await;
         print(format_args!("\nlichen-selftest end {}", u8::from(failed)));
         psci::power_off();
-    })
-    .wake();
+    });
+    // So that a test knows which cores are the others.
+    task.parameters().set_affinity(AffinityMask::only(0));
+    task.wake();
 }
 
 /// The tests that `wanted` names.

@@ -6,7 +6,7 @@
 
 use alloc::collections::BTreeMap;
 use core::future::Future;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::task::Waker;
 
 use super::Task;
@@ -29,7 +29,9 @@ struct Sleepers {
 }
 
 static SLEEPERS: SpinLock<Sleepers> = SpinLock::new(Sleepers { list: BTreeMap::new(), attended: true });
-static BEGIN: WaitQueue = WaitQueue::new();
+/// Whether the list is to be looked at earlier than was said.
+static NEWS: AtomicBool = AtomicBool::new(false);
+static LISTENER: WaitQueue = WaitQueue::new();
 static LAST: AtomicU64 = AtomicU64::new(0);
 static LIMIT: AtomicU64 = AtomicU64::new(PATIENCE);
 
@@ -60,7 +62,7 @@ impl Entry {
             core::mem::replace(&mut sleepers.attended, true)
         };
         if !attended {
-            BEGIN.wake_all();
+            tell();
         }
         Self(ticket)
     }
@@ -75,7 +77,7 @@ impl Drop for Entry {
 }
 
 /// Calls `report` with each task that has slept for too long, and for how many nanoseconds; each sleep once. Returns when to look again;
-/// `None`: when [`begun`] says so. For one caller.
+/// in any case when [`news`] come. For one caller.
 pub fn check(now: u64, mut report: impl FnMut(&Task, u64)) -> Option<u64> {
     let limit = LIMIT.load(Ordering::Relaxed);
     loop {
@@ -97,14 +99,20 @@ pub fn check(now: u64, mut report: impl FnMut(&Task, u64)) -> Option<u64> {
     }
 }
 
-/// Waits until a sleep begins, after [`check`] has returned `None`.
-pub async fn begun() {
-    BEGIN.wait_until(|| SLEEPERS.lock().attended.then_some(())).await;
+fn tell() {
+    NEWS.store(true, Ordering::Release);
+    LISTENER.wake_all();
 }
 
-/// Sets the patience, for sleeps from now on, and looks that are due anyway.
+/// Waits until [`check`] should look earlier than it said. For its one caller.
+pub async fn news() {
+    LISTENER.wait_until(|| NEWS.swap(false, Ordering::Acquire).then_some(())).await;
+}
+
+/// Sets the patience.
 pub fn set_patience(nanoseconds: u64) {
     LIMIT.store(nanoseconds, Ordering::Relaxed);
+    tell();
 }
 
 #[cfg(test)]
@@ -143,7 +151,7 @@ mod tests {
         assert!(SLEEPERS.lock().list.is_empty());
 
         // A sleep that begins now is noticed by whoever waits for that.
-        let noticed = Task::new("watchdog", begun());
+        let noticed = Task::new("watchdog", news());
         noticed.wake();
         tasks::run_until_idle();
         assert_eq!(noticed.activity(), crate::task::Activity::Asleep);
