@@ -36,7 +36,8 @@ use libkernel::task::{AffinityMask, Task};
 static PLATFORM: SetOnce<Platform> = SetOnce::new();
 static COMMAND_LINE: SetOnce<CommandLine> = SetOnce::new();
 static ONLINE: AtomicUsize = AtomicUsize::new(1);
-/// The core that the boot core waits for; 0 for none. A core that comes after the boot core gave it up does not join.
+/// The core that the boot core waits for; 0 for none. A core that comes after the boot core gave it up does not join: no hook has run on it,
+/// so nobody waits for it, grace periods least of all.
 static AWAITED: AtomicUsize = AtomicUsize::new(0);
 
 /// How long the boot core waits for another one, in nanoseconds: an emulator's threads may stand still for seconds.
@@ -176,12 +177,12 @@ fn start_cores(platform: &Platform) {
 #[unsafe(no_mangle)]
 extern "C" fn secondary_main(core: usize) -> ! {
     arch::init_core(core);
-    core_online::run(core);
     if AWAITED.compare_exchange(core, 0, Ordering::AcqRel, Ordering::Relaxed).is_err() {
         loop {
             registers::wait_for_interrupt();
         }
     }
+    core_online::run(core);
     ONLINE.fetch_add(1, Ordering::Release);
     registers::unmask_interrupts();
     task::run()
