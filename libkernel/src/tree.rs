@@ -118,6 +118,7 @@ impl<T: Element> Tree<T> {
     }
 
     /// Puts an element in.
+    #[inline(always)]
     pub fn insert(&mut self, mut element: T) {
         self.len += 1;
         *element.links_mut() = Links::new();
@@ -133,6 +134,7 @@ impl<T: Element> Tree<T> {
         }
     }
 
+    #[inline(never)]
     fn insert_below_root(&mut self, element: T) {
         let mut visits = 0;
         insert(&mut self.root, element, &mut visits);
@@ -140,15 +142,18 @@ impl<T: Element> Tree<T> {
     }
 
     /// Takes the least element out.
+    #[inline]
     pub fn pop_first(&mut self) -> Option<T> {
         let popped = self.first.take()?;
         self.len -= 1;
-        let mut visits = 0;
-        self.first = take_first(&mut self.root, &mut visits);
-        if let Some(first) = &mut self.first {
-            first.update_aggregate();
+        if self.root.is_some() {
+            let mut visits = 0;
+            self.first = take_first(&mut self.root, &mut visits);
+            if let Some(first) = &mut self.first {
+                first.update_aggregate();
+            }
+            self.count(visits);
         }
-        self.count(visits);
         Some(popped)
     }
 

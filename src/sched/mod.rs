@@ -61,15 +61,13 @@ pub fn init() {
 }
 
 /// Queues a task on the core where it belongs.
+#[inline]
 fn place(runnable: Runnable, arrival: Arrival) {
     let target = placement::choose(runnable.task(), arrival);
-    if target == machine::core_id() {
-        enqueue_here(runnable, arrival);
-    } else {
-        send(target, runnable, arrival);
-    }
+    if target == machine::core_id() { enqueue_here(runnable, arrival) } else { send(target, runnable, arrival) }
 }
 
+#[inline(never)]
 fn send(target: usize, runnable: Runnable, arrival: Arrival) {
     let message = match arrival {
         Arrival::Moved => Message::Moved(runnable),
@@ -164,13 +162,23 @@ pub fn timer_due() {
 
 /// The task to poll next, if there is one; it is the core's current one until [`finish_turn`].
 pub fn next() -> Option<Arc<Task>> {
+    let picked = QUEUE.with(|queue| pick(queue, machine::monotonic_ns()));
+    settle(picked)
+}
+
+#[inline(always)]
+fn pick(queue: &mut RunQueue<Runnable>, now: u64) -> Option<Arc<Task>> {
+    core_local::this().take_need_resched();
+    let task = queue.pick(now).map(|runnable| runnable.task().clone());
+    time::set_slice_end(queue.slice_end());
+    task
+}
+
+/// The picked task, or another one if it may not be here any more.
+#[inline(always)]
+fn settle(mut picked: Option<Arc<Task>>) -> Option<Arc<Task>> {
     loop {
-        core_local::this().take_need_resched();
-        let task = QUEUE.with(|queue| {
-            let task = queue.pick(machine::monotonic_ns()).map(|runnable| runnable.task().clone());
-            time::set_slice_end(queue.slice_end());
-            task
-        })?;
+        let task = picked?;
         // Asked after the request to reschedule was taken, which may have been made because of this.
         if !leave(&task) {
             task.accounting().runs.add(1);
@@ -180,6 +188,7 @@ pub fn next() -> Option<Arc<Task>> {
             }
             return Some(task);
         }
+        picked = QUEUE.with(|queue| pick(queue, machine::monotonic_ns()));
     }
 }
 
@@ -193,21 +202,27 @@ fn leave(task: &Task) -> bool {
     true
 }
 
-/// Does what the poll of the current task decided.
-pub fn finish_turn(task: &Task, decision: Decision) {
+/// Does what the poll of the current task decided; returns the task to poll next, as [`next`] does.
+pub fn finish_turn(task: &Task, decision: Decision) -> Option<Arc<Task>> {
     match decision {
+        Decision::Sleep => {
+            task.accounting().voluntary_switches.add(1);
+            let (woken, picked) = QUEUE.with(|queue| {
+                let now = machine::monotonic_ns();
+                // Parking drops a reference, but not the last one: `task` is another.
+                let woken = queue.remove_current(Departure::Sleep, now).and_then(Runnable::park);
+                // One that was woken meanwhile may be the one to run here.
+                let picked = if woken.is_some() { None } else { pick(queue, now) };
+                publish(queue);
+                (woken, picked)
+            });
+            let Some(runnable) = woken else { return settle(picked) };
+            place(runnable, Arrival::Woken);
+        }
         Decision::Requeue => {
             task.accounting().involuntary_switches.add(1);
             task.accounting().begin_wait();
             leave(task);
-        }
-        Decision::Sleep => {
-            task.accounting().voluntary_switches.add(1);
-            if let Some(runnable) = remove_current(Departure::Sleep)
-                && let Some(runnable) = runnable.park()
-            {
-                place(runnable, Arrival::Woken);
-            }
         }
         Decision::Finished => {
             drop(remove_current(Departure::Exit));
@@ -216,8 +231,10 @@ pub fn finish_turn(task: &Task, decision: Decision) {
             }
         }
     }
+    next()
 }
 
+#[inline(never)]
 fn remove_current(departure: Departure) -> Option<Runnable> {
     QUEUE.with(|queue| {
         let runnable = queue.remove_current(departure, machine::monotonic_ns());

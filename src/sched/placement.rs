@@ -28,10 +28,11 @@ impl Cores for Online {
 }
 
 /// An online core that the task may run on.
+#[inline]
 pub(super) fn choose(task: &Task, arrival: Arrival) -> usize {
     let here = machine::core_id();
     let affinity = task.parameters().affinity();
-    let allowed = |core| affinity.contains(core);
+    let allowed = move |core| affinity.contains(core);
     let core = match arrival {
         Arrival::Born => placement::for_born(&Online, here, allowed),
         Arrival::Woken | Arrival::Moved => placement::for_woken(&Online, task.accounting().last_core(), here, allowed),

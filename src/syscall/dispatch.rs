@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use libkernel::Errno;
 
-use super::{Context, Served, table};
+use super::{Context, Served, futex, read_write, table};
 
 static REPORTED: [AtomicBool; table::CALLS] = [const { AtomicBool::new(false) }; table::CALLS];
 
@@ -20,6 +20,16 @@ pub fn serve(cx: &mut Context) -> Served {
 
 /// Serves the waiting part of the call.
 pub async fn wait(cx: &mut Context) -> Served {
+    if let Some(transfer) = &mut cx.transfer {
+        let result = read_write::resume(&cx.thread, transfer).await;
+        cx.transfer = None;
+        return cx.end_call(result);
+    }
+    if let Some(wait) = &cx.futex {
+        let result = futex::wait(&cx.thread, wait).await;
+        cx.futex = None;
+        return cx.end_call(result);
+    }
     let result = table::wait(number(cx), cx).await;
     cx.progress = 0;
     cx.end_call(result)

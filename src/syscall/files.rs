@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use libkernel::fs::{Caller, Fd, OpenFile, Path, UserAccess};
 use libkernel::memory::{AddressSpace, UserPtr};
+use libkernel::process::Thread;
 use libkernel::process::limits::Resource;
 use libkernel::{Errno, Result};
 use linux_raw_sys::general as linux;
@@ -80,8 +81,8 @@ pub fn descriptor_limit(cx: &Context) -> usize {
 }
 
 /// The largest file that the process may make.
-pub fn file_size_limit(cx: &Context) -> u64 {
-    cx.thread.process().soft_limit(Resource::FileSize).unwrap_or(u64::MAX)
+pub fn file_size_limit(thread: &Thread) -> u64 {
+    thread.process().soft_limit(Resource::FileSize).unwrap_or(u64::MAX)
 }
 
 /// A program's memory, for operations whose argument is an address.

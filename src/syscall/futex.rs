@@ -9,6 +9,7 @@ use core::task::Poll;
 
 use libkernel::futex::{self, ANY, Key, WakeOp, Word};
 use libkernel::memory::{AddressSpace, USER_LIMIT, UserPtr};
+use libkernel::process::Thread;
 use libkernel::process::clock::from_timespec;
 use libkernel::signal::RestartBlock;
 use libkernel::task::interruptible;
@@ -107,29 +108,47 @@ pub fn futex(
         Ok(call) => call,
         Err(error) => return Outcome::Done(Err(error)),
     };
-    let space = cx.thread.space();
     match call.command {
-        abi::FUTEX_WAIT | abi::FUTEX_WAIT_BITSET => match begin_wait(&call, &space) {
-            Ok(()) => Outcome::Block,
+        abi::FUTEX_WAIT | abi::FUTEX_WAIT_BITSET => match cx.thread.with_space(|space| begin_wait(&call, space)) {
+            Ok(wait) => {
+                cx.futex = Some(wait);
+                Outcome::Block
+            }
             Err(error) => Outcome::Done(Err(error)),
         },
-        _ => Outcome::Done(act(&call, &space)),
+        abi::FUTEX_WAKE | abi::FUTEX_WAKE_BITSET => Outcome::Done(wake(&call, &cx.thread)),
+        _ => Outcome::Done(act(&call, &cx.thread.space())),
     }
 }
 
+/// A wait under way.
+pub struct Wait {
+    key: Key,
+    address: u64,
+    value: u32,
+    bits: u32,
+    deadline: Option<u64>,
+    private: bool,
+}
+
 /// What of a wait can fail at once.
-fn begin_wait(call: &Call, space: &AddressSpace) -> Result<()> {
-    call.bits()?;
-    call.deadline(space)?;
-    if space.load_u32(UserPtr::new(call.address))? == call.value { Ok(()) } else { Err(Errno::EAGAIN) }
+fn begin_wait(call: &Call, space: &AddressSpace) -> Result<Wait> {
+    let Call { address, value, private, .. } = *call;
+    let (bits, deadline) = (call.bits()?, call.deadline(space)?);
+    if space.load_u32(UserPtr::new(address))? != value {
+        return Err(Errno::EAGAIN);
+    }
+    Ok(Wait { key: call.key(space, address)?, address, value, bits, deadline, private })
+}
+
+fn wake(call: &Call, thread: &Thread) -> Result<usize> {
+    let bits = call.bits()?;
+    let key = thread.with_space(|space| call.key(space, call.address))?;
+    Ok(futex::wake(key, bits, wake_count(call.value)))
 }
 
 fn act(call: &Call, space: &AddressSpace) -> Result<usize> {
     match call.command {
-        abi::FUTEX_WAKE | abi::FUTEX_WAKE_BITSET => {
-            let bits = call.bits()?;
-            Ok(futex::wake(call.key(space, call.address)?, bits, wake_count(call.value)))
-        }
         abi::FUTEX_REQUEUE | abi::FUTEX_CMP_REQUEUE => requeue(call, space),
         abi::FUTEX_WAKE_OP => {
             check_address(call.second)?;
@@ -176,55 +195,31 @@ fn with_word<T>(space: &AddressSpace, address: u64, mut operation: impl FnMut() 
     Err(Errno::EFAULT)
 }
 
-/// futex(2): the waiting part.
-pub async fn futex_blocking(
-    cx: &mut Context,
-    address: u64,
-    operation: u32,
-    value: u32,
-    fourth: u64,
-    second: u64,
-    third: u32,
-) -> Result<usize> {
-    let call = Call::decode(address, operation, value, fourth, second, third)?;
-    let deadline = call.deadline(&cx.thread.space())?;
-    wait(cx, &call, call.bits()?, deadline).await
-}
-
 /// Goes on with a wait that was interrupted: restart_syscall(2).
 pub(super) async fn resume(
-    cx: &mut Context,
+    thread: &Thread,
     address: u64,
     value: u32,
     deadline: u64,
     private: bool,
     bits: u32,
 ) -> Result<usize> {
-    let call = Call {
-        address,
-        private,
-        command: abi::FUTEX_WAIT_BITSET,
-        value,
-        fourth: 0,
-        second: 0,
-        third: bits,
-        realtime: false,
-    };
-    wait(cx, &call, bits, Some(deadline)).await
+    let key = Key::new(&thread.space(), address, private)?;
+    wait(thread, &Wait { key, address, value, bits, deadline: Some(deadline), private }).await
 }
 
-async fn wait(cx: &mut Context, call: &Call, bits: u32, deadline: Option<u64>) -> Result<usize> {
-    let space = cx.thread.space();
-    let key = call.key(&space, call.address)?;
+/// futex(2): the waiting part.
+pub(super) async fn wait(thread: &Thread, call: &Wait) -> Result<usize> {
+    let Wait { key, address, value, bits, deadline, .. } = *call;
     for _ in 0..PATIENCE {
-        let mut waiting = pin!(futex::wait(key, bits, || futex::word_of(call.address, call.value)));
+        let mut waiting = pin!(futex::wait(key, bits, || futex::word_of(address, value)));
         match with_timeout(deadline, interruptible(waiting.as_mut())).await {
             Ok(Ok(Err(Errno::EFAULT))) => {
-                space.load_u32(UserPtr::new(call.address))?;
+                thread.space().load_u32(UserPtr::new(address))?;
             }
             Ok(Ok(result)) => return result.map(|()| 0),
             _ if waiting.as_mut().give_up() => return Ok(0),
-            Ok(Err(_)) => return Err(interrupted(cx, call, bits, deadline)),
+            Ok(Err(_)) => return Err(interrupted(thread, call)),
             Err(_) => return Err(Errno::ETIMEDOUT),
         }
     }
@@ -232,10 +227,10 @@ async fn wait(cx: &mut Context, call: &Call, bits: u32, deadline: Option<u64>) -
 }
 
 /// A wait without timeout is simply made again; one with a timeout goes on to the same deadline.
-fn interrupted(cx: &Context, call: &Call, bits: u32, deadline: Option<u64>) -> Errno {
-    let Some(deadline) = deadline else { return Errno::ERESTARTSYS };
-    let Call { address, value, private, .. } = *call;
-    cx.thread.signals().set_restart(RestartBlock::Futex { address, value, deadline, private, bits });
+fn interrupted(thread: &Thread, call: &Wait) -> Errno {
+    let Wait { address, value, bits, private, .. } = *call;
+    let Some(deadline) = call.deadline else { return Errno::ERESTARTSYS };
+    thread.signals().set_restart(RestartBlock::Futex { address, value, deadline, private, bits });
     Errno::ERESTART_RESTARTBLOCK
 }
 

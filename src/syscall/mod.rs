@@ -27,6 +27,7 @@ mod pipe;
 mod poll;
 mod prctl;
 mod process;
+mod read_write;
 mod remote_memory;
 mod schedule;
 mod signal;
@@ -39,6 +40,8 @@ mod wait;
 
 pub use argument::Argument;
 pub use dispatch::{serve, wait};
+pub use futex::Wait as FutexWait;
 pub use outcome::{Outcome, Served};
+pub use read_write::Transfer;
 
 pub use crate::task::Context;

@@ -366,7 +366,7 @@ pub async fn restart_syscall_blocking(cx: &mut Context) -> Result<usize> {
             super::time::resume_nap(cx, clock, deadline, UserPtr::new(remaining)).await
         }
         RestartBlock::Futex { address, value, deadline, private, bits } => {
-            super::futex::resume(cx, address, value, deadline, private, bits).await
+            super::futex::resume(&cx.thread, address, value, deadline, private, bits).await
         }
     }
 }

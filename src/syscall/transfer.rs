@@ -112,7 +112,7 @@ impl Move {
         let count = if positional { from.file.read_at(from.place(), &mut sink)? } else { from.file.read(&mut sink)? };
         let bytes = buffer.get(..count).unwrap_or_default();
         let mut source = SliceSource::new(bytes);
-        let limit = file_size_limit(cx);
+        let limit = file_size_limit(&cx.thread);
         let written = match to.offset {
             _ if count == 0 => 0,
             Some(offset) => to.file.write_at(offset, limit, &mut source)?,

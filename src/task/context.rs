@@ -6,14 +6,14 @@
 use alloc::sync::Arc;
 
 use libkernel::fs::{FdTable, FsContext};
-use libkernel::memory::AddressSpace;
+use libkernel::memory::{AddressSpace, UserBuffer};
 use libkernel::process::Thread;
 use libkernel::{Errno, Result};
 
 use super::user_state::UserState;
 use crate::arch::context::UserContext;
 use crate::arch::fp::FpState;
-use crate::syscall::Served;
+use crate::syscall::{FutexWait, Served, Transfer};
 
 /// A user thread, seen from its own system calls.
 pub struct Context {
@@ -23,13 +23,17 @@ pub struct Context {
     pub registers: UserContext,
     /// How far the call came before it had to wait, in its own unit; 0 at its beginning.
     pub progress: usize,
+    /// The transfer of a call that has to wait.
+    pub transfer: Option<Transfer<UserBuffer>>,
+    /// The wait for a futex.
+    pub futex: Option<FutexWait>,
     pub(super) state: Arc<UserState>,
     restart: Option<Errno>,
 }
 
 impl Context {
     pub(super) fn new(thread: Arc<Thread>, registers: UserContext, state: Arc<UserState>) -> Self {
-        Self { thread, registers, progress: 0, state, restart: None }
+        Self { thread, registers, progress: 0, transfer: None, futex: None, state, restart: None }
     }
 
     /// The thread's memory, which is the active one.

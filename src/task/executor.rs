@@ -1,5 +1,8 @@
 //! The executor: what every core does for ever, on its one kernel stack.
 
+use alloc::sync::Arc;
+
+use libkernel::task::Task;
 use libkernel::{rcu, time};
 
 use crate::arch::registers;
@@ -13,19 +16,26 @@ pub fn init() {
 
 /// Runs this core's tasks, and sleeps while there are none.
 pub fn run() -> ! {
+    let mut next = None;
     loop {
-        sched::receive_messages();
         rcu::quiescent();
-        match sched::next() {
-            Some(task) => {
-                task.accounting().times.begin();
-                let decision = task.poll();
-                task.accounting().times.end();
-                sched::finish_turn(&task, decision);
+        next = match next {
+            Some(task) => turn(&task),
+            None => {
+                idle();
+                sched::next()
             }
-            None => idle(),
-        }
+        };
     }
+}
+
+/// Polls a task once; returns the one to poll next.
+#[inline]
+fn turn(task: &Arc<Task>) -> Option<Arc<Task>> {
+    task.accounting().times.begin();
+    let decision = task.poll();
+    task.accounting().times.end();
+    sched::finish_turn(task, decision)
 }
 
 /// Waits for an interrupt, unless something is to be done. Nothing can come between the look and the wait: interrupts are masked, and a

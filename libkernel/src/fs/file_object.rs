@@ -95,6 +95,12 @@ pub trait FileObject: Any + Send + Sync {
         None
     }
 
+    /// Whether a read (or else a write) would answer `EAGAIN` now; false where only trying can tell.
+    fn would_block(&self, reading: bool) -> bool {
+        let _ = reading;
+        false
+    }
+
     /// Whether it can be waited for at all; epoll(7) refuses what cannot.
     fn can_poll(&self) -> bool {
         true

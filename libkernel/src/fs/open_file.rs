@@ -125,6 +125,12 @@ impl OpenFile {
         self.object.as_ref()?.wait_queue(reading)
     }
 
+    /// Whether a read, or else a write, would answer `EAGAIN` now; false where only trying can tell.
+    #[must_use]
+    pub fn would_block(&self, reading: bool) -> bool {
+        self.object.as_ref().is_some_and(|object| object.would_block(reading))
+    }
+
     /// The object as a type that the caller expects; `None` if it is something else.
     #[must_use]
     pub fn object_as<T: FileObject>(&self) -> Option<Arc<T>> {
@@ -192,17 +198,20 @@ impl OpenFile {
     ///
     /// # Errors
     /// `EBADF`, `EISDIR`, `EAGAIN`, `EFAULT`, and what the object says.
+    #[inline]
     pub fn read(&self, sink: &mut dyn IoSink) -> Result<usize> {
         self.check_readable()?;
         match &self.object {
             Some(object) if self.is_stream() => object.read(sink),
-            _ => {
-                let mut offset = self.offset.lock();
-                let count = self.read_content(*offset, sink)?;
-                *offset += count as u64;
-                Ok(count)
-            }
+            _ => self.read_on(sink),
         }
+    }
+
+    fn read_on(&self, sink: &mut dyn IoSink) -> Result<usize> {
+        let mut offset = self.offset.lock();
+        let count = self.read_content(*offset, sink)?;
+        *offset += count as u64;
+        Ok(count)
     }
 
     /// Reads from `offset`; the open file's own offset stays.
@@ -241,25 +250,27 @@ impl OpenFile {
     ///
     /// # Errors
     /// `EBADF`, `EAGAIN`, `EFAULT`, `ENOSPC`, `EFBIG`, `EPIPE`, and what the object says.
+    #[inline]
     pub fn write(&self, limit: u64, source: &mut dyn IoSource) -> Result<usize> {
         self.check_writable()?;
         match &self.object {
             Some(object) if self.is_stream() => object.write(source),
-            Some(object) => {
-                let mut offset = self.offset.lock();
-                let count = object.write_at(*offset, source)?;
-                *offset += count as u64;
-                Ok(count)
-            }
-            None => {
-                let mut offset = self.offset.lock();
-                let append = self.flags.load(Relaxed) & OpenFlags::APPEND.bits() != 0;
-                let position = if append { WritePosition::Append } else { WritePosition::At(*offset) };
-                let (count, end) = self.inode().write_at(position, limit, source)?;
-                *offset = end;
-                Ok(count)
-            }
+            _ => self.write_on(limit, source),
         }
+    }
+
+    fn write_on(&self, limit: u64, source: &mut dyn IoSource) -> Result<usize> {
+        let mut offset = self.offset.lock();
+        if let Some(object) = &self.object {
+            let count = object.write_at(*offset, source)?;
+            *offset += count as u64;
+            return Ok(count);
+        }
+        let append = self.flags.load(Relaxed) & OpenFlags::APPEND.bits() != 0;
+        let position = if append { WritePosition::Append } else { WritePosition::At(*offset) };
+        let (count, end) = self.inode().write_at(position, limit, source)?;
+        *offset = end;
+        Ok(count)
     }
 
     /// Writes at `offset` (to the end with `O_APPEND`, as Linux does); the open file's own offset stays.

@@ -66,7 +66,24 @@ impl Ring {
         self.capacity() - self.length
     }
 
+    /// As [`fill`](Self::fill), for what goes to one page that is there already; `None`: it does not.
+    #[inline]
+    fn fill_page(&mut self, source: &mut dyn IoSource, count: usize) -> Option<Result<usize>> {
+        let position = self.head + self.length;
+        let within = position % PAGE_SIZE;
+        if within + count > PAGE_SIZE {
+            return None;
+        }
+        let page = self.pages.get(position / PAGE_SIZE)?.as_ref()?;
+        if page.fill_from(source, within, count) < count {
+            return Some(Err(Errno::EFAULT));
+        }
+        self.length += count;
+        Some(Ok(count))
+    }
+
     /// Takes up to `count` bytes, for which there is room, from `source`.
+    #[inline(never)]
     fn fill(&mut self, source: &mut dyn IoSource, count: usize) -> Result<usize> {
         let capacity = self.capacity();
         let mut done = 0;
@@ -100,7 +117,25 @@ impl Ring {
         Ok(done)
     }
 
+    /// As [`drain`](Self::drain), for what is in one page; `None`: it is not.
+    #[inline]
+    fn drain_page(&mut self, sink: &mut dyn IoSink, count: usize) -> Option<Result<usize>> {
+        let within = self.head % PAGE_SIZE;
+        // Up to the page's end there is nothing to wrap.
+        if within + count >= PAGE_SIZE {
+            return None;
+        }
+        let put = self.pages.get(self.head / PAGE_SIZE)?.as_ref()?.copy_to(sink, within, count);
+        self.head += put;
+        self.length -= put;
+        if self.length == 0 {
+            self.reset();
+        }
+        Some(if put == 0 { Err(Errno::EFAULT) } else { Ok(put) })
+    }
+
     /// Delivers up to `count` bytes, which there are, to `sink`.
+    #[inline(never)]
     fn drain(&mut self, sink: &mut dyn IoSink, count: usize) -> Result<usize> {
         let capacity = self.capacity();
         let mut done = 0;
@@ -222,7 +257,10 @@ impl Pipe {
             return if ring.writers == 0 { Ok(0) } else { Err(Errno::EAGAIN) };
         }
         let count = wanted.min(ring.length);
-        let done = ring.drain(sink, count)?;
+        let done = match ring.drain_page(sink, count) {
+            Some(done) => done?,
+            None => ring.drain(sink, count)?,
+        };
         drop(ring);
         self.writable.wake_all();
         Ok(done)
@@ -245,7 +283,11 @@ impl Pipe {
         if room == 0 || (wanted <= PIPE_BUF && room < wanted) {
             return Err(Errno::EAGAIN);
         }
-        let done = ring.fill(source, wanted.min(room))?;
+        let count = wanted.min(room);
+        let done = match ring.fill_page(source, count) {
+            Some(done) => done?,
+            None => ring.fill(source, count)?,
+        };
         drop(ring);
         self.readable.wake_all();
         Ok(done)
@@ -316,6 +358,11 @@ impl FileObject for PipeEnd {
 
     fn wait_queue(&self, reading: bool) -> Option<&WaitQueue> {
         Some(if reading { &self.pipe.readable } else { &self.pipe.writable })
+    }
+
+    fn would_block(&self, reading: bool) -> bool {
+        let ring = self.pipe.ring.lock();
+        if reading { ring.length == 0 && ring.writers > 0 } else { ring.room() == 0 && ring.readers > 0 }
     }
 
     fn poll(&self, table: &mut PollTable<'_>) -> PollEvents {

@@ -197,15 +197,21 @@ impl Bucket {
             }
             let Some(waiter) = self.find(from, key, bits) else { break };
             from = self.after(waiter);
-            self.unlink(waiter);
-            // SAFETY: alive and ours under the lock until the store below, after which we do not touch it again.
-            let waiter = unsafe { waiter.as_ref() };
-            // SAFETY: as above.
-            *slot = unsafe { (*waiter.links.get()).waker.take() };
-            waiter.state.store(WOKEN, Ordering::Release);
+            *slot = self.take_waker(waiter);
             taken += 1;
         }
         taken
+    }
+
+    /// Takes a waiter of this bucket out; gives its waker.
+    fn take_waker(&mut self, waiter: NonNull<Waiter>) -> Option<Waker> {
+        self.unlink(waiter);
+        // SAFETY: alive and ours under the lock until the store below, after which we do not touch it again.
+        let waiter = unsafe { waiter.as_ref() };
+        // SAFETY: as above.
+        let waker = unsafe { (*waiter.links.get()).waker.take() };
+        waiter.state.store(WOKEN, Ordering::Release);
+        waker
     }
 }
 
@@ -278,6 +284,21 @@ impl Pair {
 
 /// Wakes at most `count` waiters of a futex that wait for one of `bits`, the longest waiting first. Returns how many.
 pub fn wake(key: Key, bits: u32, count: usize) -> usize {
+    if count == 1 { usize::from(wake_one(key, bits)) } else { wake_many(key, bits, count) }
+}
+
+fn wake_one(key: Key, bits: u32) -> bool {
+    let mut bucket = lock(key.hash(BITS));
+    let Some(waiter) = bucket.find(bucket.first, key, bits) else { return false };
+    let waker = bucket.take_waker(waiter);
+    drop(bucket);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+    true
+}
+
+fn wake_many(key: Key, bits: u32, count: usize) -> usize {
     let mut woken = 0;
     while woken < count {
         let mut batch = Batch::default();

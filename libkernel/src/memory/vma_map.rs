@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 use alloc::vec::Vec;
+use core::cell::Cell;
 
 use super::vma::Vma;
 use crate::{Errno, Result};
@@ -39,7 +40,7 @@ impl Chunk {
 }
 
 /// Position of a mapping; any change of the map invalidates it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Position {
     chunk: usize,
     index: usize,
@@ -50,13 +51,15 @@ pub struct Position {
 pub struct VmaMap {
     chunks: Vec<Chunk>,
     count: usize,
+    /// Where the last look-up found something: as a program comes back to the same mappings, a guess worth making.
+    recent: Cell<Position>,
 }
 
 impl VmaMap {
     /// No mappings.
     #[must_use]
     pub const fn new() -> Self {
-        Self { chunks: Vec::new(), count: 0 }
+        Self { chunks: Vec::new(), count: 0, recent: Cell::new(Position { chunk: 0, index: 0 }) }
     }
 
     /// Number of mappings.
@@ -73,7 +76,7 @@ impl VmaMap {
 
     /// A map with the same mappings, of which `keep` decides. `ENOMEM`.
     pub fn try_clone(&self, mut keep: impl FnMut(&Vma) -> bool) -> Result<Self> {
-        let mut copy = Self { chunks: Vec::new(), count: 0 };
+        let mut copy = Self::new();
         copy.chunks.try_reserve(self.chunks.len()).map_err(|_| Errno::ENOMEM)?;
         for chunk in &self.chunks {
             let mut vmas = Vec::new();
@@ -109,7 +112,18 @@ impl VmaMap {
     #[inline]
     #[must_use]
     pub fn find(&self, address: u64) -> Option<&Vma> {
-        self.at(self.position_from(address)).filter(|vma| vma.start <= address)
+        // Mappings do not overlap: whichever contains the address is the one, wherever the guess comes from.
+        if let Some(vma) = self.at(self.recent.get()).filter(|vma| vma.start <= address && address < vma.end) {
+            return Some(vma);
+        }
+        self.search(address)
+    }
+
+    fn search(&self, address: u64) -> Option<&Vma> {
+        let position = self.position_from(address);
+        let found = self.at(position).filter(|vma| vma.start <= address)?;
+        self.recent.set(position);
+        Some(found)
     }
 
     /// The last mapping that ends at or below `address`.

@@ -102,7 +102,13 @@ impl Average {
     /// Virtual time: the average, rounded down, with the running task. It becomes the origin.
     ///
     /// Without any task virtual time stands still.
+    #[inline]
     pub fn advance(&mut self, running: Option<Share>) -> u64 {
+        if self.weight == 0 {
+            // Alone it is the average.
+            self.origin = running.map_or(self.origin, |share| share.vruntime);
+            return self.origin;
+        }
         let Threshold { weighted, weight, .. } = self.threshold(running);
         let delta = floor_divide(weighted, weight);
         self.weighted -= i128::from(delta) * i128::from(self.weight);

@@ -176,6 +176,9 @@ impl<T> Entity<T> {
     /// Real nanoseconds after which at least `virtually` virtual ones have passed.
     #[inline]
     pub(super) fn unscale(&self, virtually: u64) -> u64 {
+        if self.weight == NICE_0_WEIGHT {
+            return virtually;
+        }
         let scaled = u128::from(virtually) * u128::from(self.weight);
         u64::try_from(scaled.div_ceil(u128::from(NICE_0_WEIGHT))).unwrap_or(u64::MAX >> 1)
     }
@@ -206,11 +209,15 @@ impl<T> Entity<T> {
 
     /// Changes the weight around virtual time `average`, which stays what it is: distances from it scale so that weight times
     /// distance is kept. Rounds to nearest, so that going back and forth does not drift.
+    #[inline]
     pub(super) fn reweigh(&mut self, weight: u32, average: u64) {
-        let (old, new) = (self.weight, weight.max(1));
-        if old == new {
-            return;
+        if self.weight != weight.max(1) {
+            self.change_weight(weight.max(1), average);
         }
+    }
+
+    fn change_weight(&mut self, new: u32, average: u64) {
+        let old = self.weight;
         let rescale = |distance: u64| rescale(distance as i64, old, new) as u64;
         let around = |time: u64| average.wrapping_add(rescale(time.wrapping_sub(average)));
         self.vruntime = around(self.vruntime);

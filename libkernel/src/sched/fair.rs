@@ -102,6 +102,7 @@ impl<T: Schedulable> FairQueue<T> {
     }
 
     /// As [`enqueue`](FairQueue::enqueue), for a caller that has asked the task already what it requests.
+    #[inline(always)]
     pub fn enqueue_as(&mut self, mut task: T, request: Request, arrival: Arrival, now: u64) -> Preemption {
         self.charge(now);
         let average = self.virtual_time();
@@ -140,22 +141,23 @@ impl<T: Schedulable> FairQueue<T> {
         let mut average = self.average.clone();
         average.add(new.share());
         let threshold = average.threshold(Some(current.share()));
-        let eligible = threshold.is_eligible(new.vruntime);
         let current_eligible = threshold.is_eligible(current.vruntime);
+        let protected = current_eligible && before(current.vruntime, current.protected_until);
+        let shorter = new.slice < current.slice;
+        if !shorter && (protected || arrival == Arrival::Born) {
+            return Preemption::Continue;
+        }
+        let eligible = threshold.is_eligible(new.vruntime);
         let before_current = !current_eligible || T::before(&task.key(), &(current.deadline, current.id));
-        if new.slice < current.slice {
+        if shorter {
             if eligible && before_current {
                 return Preemption::Reschedule;
             }
             self.shorten_protection(new.slice);
             return Preemption::Continue;
         }
-        let protected = current_eligible && before(current.vruntime, current.protected_until);
-        let wins = arrival != Arrival::Born
-            && !protected
-            && eligible
-            && before_current
-            && self.best(threshold).is_none_or(|best| T::before(&task.key(), &best.key()));
+        let wins =
+            eligible && before_current && self.best(threshold).is_none_or(|best| T::before(&task.key(), &best.key()));
         Preemption::when(wins)
     }
 
@@ -182,11 +184,16 @@ impl<T: Schedulable> FairQueue<T> {
     }
 
     /// Chooses the task that runs from now on.
+    #[inline(always)]
     pub fn pick(&mut self, now: u64) -> Option<&T> {
         self.charge(now);
-        if let Some(key) = self.choose()
-            && let Some(next) = self.unlink(&key)
-        {
+        let next = if self.current.is_none() && self.waiting.len() <= 1 {
+            self.waiting.pop_first()
+        } else {
+            self.choose().and_then(|key| self.waiting.remove(&key))
+        };
+        if let Some(next) = next {
+            self.average.subtract(next.entity().share());
             self.put_back();
             self.current = Some(next);
             self.charged = now;
@@ -201,6 +208,7 @@ impl<T: Schedulable> FairQueue<T> {
     }
 
     /// The key of the waiting task that should run, or `None` if the current one should.
+    #[inline(never)]
     fn choose(&self) -> Option<(u64, u64)> {
         let first = self.waiting.first()?;
         let threshold = self.threshold();
@@ -231,6 +239,7 @@ impl<T: Schedulable> FairQueue<T> {
     }
 
     /// Makes the running task wait, because of a higher class: it stays queued.
+    #[inline(never)]
     pub fn put_back(&mut self) {
         if let Some(task) = self.current.take() {
             self.link(task);
@@ -238,6 +247,7 @@ impl<T: Schedulable> FairQueue<T> {
     }
 
     /// Takes the running task away and remembers its lag.
+    #[inline(always)]
     pub fn remove_current(&mut self, departure: Departure, now: u64) -> Option<T> {
         self.charge(now);
         let average = self.virtual_time();
@@ -425,14 +435,9 @@ impl<T> Entity<T> {
 
     /// Enters a queue of total weight `load` at virtual time `average`, with a lag that is to be `lag` once it is in.
     fn place(&mut self, average: u64, lag: i64, load: u64, arrival: Arrival) {
-        let offset = if load == 0 {
-            0
-        } else {
-            // Entering moves virtual time towards the newcomer; this makes up for it.
-            let scaled = i128::from(lag) * i128::from(load + u64::from(self.weight)) / i128::from(load);
-            scaled.clamp(i128::from(i64::MIN >> 2), i128::from(i64::MAX >> 2)) as i64
-        };
-        self.vruntime = average.wrapping_sub(offset as u64);
+        // Entering moves virtual time towards the newcomer; a larger lag makes up for it.
+        let lag = scale_lag(lag, load.saturating_add(u64::from(self.weight)), load);
+        self.vruntime = average.wrapping_sub(lag as u64);
         self.remainder = 0;
         let slice = self.scale(self.slice);
         self.deadline = match arrival {
@@ -454,4 +459,16 @@ impl<T> Entity<T> {
             self.deadline = self.deadline.wrapping_sub(self.vruntime);
         }
     }
+}
+
+/// `lag * to / from`, within a quarter of the range; 0 if `from` is.
+#[inline]
+fn scale_lag(lag: i64, to: u64, from: u64) -> i64 {
+    const MOST: i64 = i64::MAX >> 2;
+    let product = i64::try_from(to).ok().and_then(|to| lag.checked_mul(to));
+    if let (Some(product), Ok(from)) = (product, i64::try_from(from)) {
+        return product.checked_div(from).unwrap_or(0).clamp(-MOST, MOST);
+    }
+    let scaled = (i128::from(lag) * i128::from(to)).checked_div(i128::from(from)).unwrap_or(0);
+    scaled.clamp(i128::from(-MOST), i128::from(MOST)) as i64
 }

@@ -12,11 +12,23 @@ const TOO_LONG: usize = 2;
 /// The core for a task that ran on `last` and is woken by core `here`: the last one if it sleeps, or if it is this core and only the
 /// waker runs here, which is likely to wait soon; else a sleeping one; else the last one, unless its queue is too long; else the
 /// one with the shortest queue.
+#[inline]
 pub fn for_woken(cores: &impl Cores, last: usize, here: usize, allowed: impl Fn(usize) -> bool) -> usize {
     let last_allowed = last < cores.count() && allowed(last);
     if last_allowed && last == here && cores.runnable(here) <= 1 {
         return last;
     }
+    for_woken_elsewhere(cores, last, last_allowed, here, allowed)
+}
+
+#[inline(never)]
+fn for_woken_elsewhere(
+    cores: &impl Cores,
+    last: usize,
+    last_allowed: bool,
+    here: usize,
+    allowed: impl Fn(usize) -> bool,
+) -> usize {
     let preferred = if last_allowed { last } else { here };
     if let Some(idle) = cores.claim_idle(preferred, &allowed) {
         return idle;

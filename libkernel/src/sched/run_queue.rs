@@ -103,6 +103,7 @@ impl<T: Schedulable> RunQueue<T> {
     }
 
     /// Adds a task that became runnable at `now` (nanoseconds of a clock that all queues share).
+    #[inline(always)]
     pub fn enqueue(&mut self, task: T, arrival: Arrival, now: u64) -> Preemption {
         // Asked for once: another core may change it meanwhile, and says so afterwards.
         let request = task.request();
@@ -131,12 +132,32 @@ impl<T: Schedulable> RunQueue<T> {
     }
 
     /// Chooses the task that runs from `now` on; the one that ran before is among the candidates.
+    #[inline(always)]
     pub fn pick(&mut self, now: u64) -> Option<&T> {
-        if self.stale
-            && let Some(task) = self.remove_current(Departure::Move, now)
-        {
-            let _ = self.enqueue(task, Arrival::Moved, now);
+        if self.stale {
+            self.follow_request(now);
         }
+        if !self.realtime.is_empty() {
+            return self.pick_among_classes(now);
+        }
+        if self.fair.is_empty() {
+            self.running = Class::Idle;
+            return None;
+        }
+        self.running = Class::Fair;
+        self.fair.pick(now)
+    }
+
+    /// Queues the running task anew, in the class that it requests now.
+    #[cold]
+    fn follow_request(&mut self, now: u64) {
+        if let Some(task) = self.remove_current(Departure::Move, now) {
+            let _ = self.requeue(task, now);
+        }
+    }
+
+    #[inline(never)]
+    fn pick_among_classes(&mut self, now: u64) -> Option<&T> {
         // Charges the class, so that its budget is up to date.
         let _ = self.decide(now);
         let realtime = !self.realtime.is_empty() && (!self.realtime.is_throttled() || self.fair.is_empty());
@@ -144,17 +165,15 @@ impl<T: Schedulable> RunQueue<T> {
             self.fair.put_back();
             self.running = Class::Realtime;
             self.realtime.pick(now)
-        } else if !self.fair.is_empty() {
+        } else {
             self.realtime.put_back();
             self.running = Class::Fair;
             self.fair.pick(now)
-        } else {
-            self.running = Class::Idle;
-            None
         }
     }
 
     /// Takes the running task away; nothing runs until the next pick.
+    #[inline(always)]
     pub fn remove_current(&mut self, departure: Departure, now: u64) -> Option<T> {
         let task = match self.running {
             Class::Idle => None,
@@ -199,14 +218,23 @@ impl<T: Schedulable> RunQueue<T> {
             return Preemption::Reschedule;
         }
         match self.remove_waiting(which, now) {
-            Some(task) => self.enqueue(task, Arrival::Moved, now),
+            Some(task) => self.requeue(task, now),
             None => Preemption::Continue,
         }
+    }
+
+    fn requeue(&mut self, task: T, now: u64) -> Preemption {
+        self.enqueue(task, Arrival::Moved, now)
     }
 
     /// When [`update`](RunQueue::update) has to be called next; `None`: only after the next event.
     #[inline]
     pub fn slice_end(&self) -> Option<u64> {
+        if self.realtime.is_empty() { self.fair.slice_end() } else { self.slice_end_among_classes() }
+    }
+
+    #[inline(never)]
+    fn slice_end_among_classes(&self) -> Option<u64> {
         let others = !self.fair.is_empty();
         match self.running {
             Class::Realtime => self.realtime.slice_end(others),

@@ -40,6 +40,7 @@ pub enum WaitMode {
 
 /// A queue of waiters, embedded in the object they wait for.
 pub struct WaitQueue {
+    /// How many there are; changed under the lock.
     waiting: AtomicUsize,
     waiters: IrqSpinLock<List>,
 }
@@ -115,7 +116,20 @@ impl WaitQueue {
         if self.waiting.load(Ordering::Relaxed) == 0 { 0 } else { self.wake_waiters(exclusive) }
     }
 
-    fn wake_waiters(&self, mut exclusive: usize) -> usize {
+    fn wake_waiters(&self, exclusive: usize) -> usize {
+        let mut list = self.waiters.lock();
+        if let Some(waker) = list.take_only_waker(exclusive) {
+            self.count(-1);
+            drop(list);
+            waker.wake();
+            return 1;
+        }
+        drop(list);
+        self.wake_batches(exclusive)
+    }
+
+    #[inline(never)]
+    fn wake_batches(&self, mut exclusive: usize) -> usize {
         let mut woken = 0;
         let mut limit = None;
         loop {
@@ -123,7 +137,7 @@ impl WaitQueue {
             let complete = {
                 let mut list = self.waiters.lock();
                 let limit = *limit.get_or_insert(list.arrivals);
-                let complete = list.take_wakers(limit, &mut exclusive, &mut batch, &self.waiting);
+                let complete = list.take_wakers(limit, &mut exclusive, &mut batch, || self.count(-1));
                 drop(list);
                 complete
             };
@@ -137,6 +151,13 @@ impl WaitQueue {
         }
     }
 
+    /// Counts waiters that come or go. The lock is held.
+    #[inline]
+    fn count(&self, difference: isize) {
+        let waiting = self.waiting.load(Ordering::Relaxed).wrapping_add_signed(difference);
+        self.waiting.store(waiting, Ordering::Relaxed);
+    }
+
     /// Sleeps until `condition` gives a value, as an exclusive waiter.
     ///
     /// The condition is looked at before sleeping and after each wake. It must not sleep.
@@ -145,17 +166,17 @@ impl WaitQueue {
         WaitUntil {
             listener: Listener::new(self).with_mode(WaitMode::Exclusive),
             condition,
-            tried: false,
             location: Location::caller(),
         }
     }
 
     /// Sleeps until `attempt`, which the caller made just before in vain, gives a value; every wake makes it try again.
     ///
-    /// It is tried once more before sleeping, with the waiter on the queue. It must not sleep.
+    /// It is tried once more before each sleep, with the waiter on the queue. Its argument says whether there was a wake since
+    /// it was tried last; if not, a look that tells it would be in vain is enough. It must not sleep.
     #[track_caller]
-    pub fn retry_until<T, F: FnMut() -> Option<T>>(&self, attempt: F) -> WaitUntil<'_, F> {
-        WaitUntil { listener: Listener::new(self), condition: attempt, tried: true, location: Location::caller() }
+    pub fn retry<T, F: FnMut(bool) -> Option<T>>(&self, attempt: F) -> Retry<'_, F> {
+        Retry { listener: Listener::new(self), attempt, location: Location::caller() }
     }
 }
 
@@ -178,13 +199,31 @@ impl Default for WaitQueue {
 }
 
 impl List {
-    /// Moves the wakers of waiters that arrived up to `limit` into `batch`; returns whether those were all.
+    /// The waker of the one waiter there is, taken off the list; `None` if there are more, or if this wake does not take it off.
+    fn take_only_waker(&mut self, exclusive: usize) -> Option<Waker> {
+        let waiter = self.first.filter(|first| self.last == Some(*first))?;
+        // SAFETY: by the list's invariant the waiter is alive and its links are ours while we hold the lock.
+        let links = unsafe { &mut *waiter.as_ref().links.get() };
+        match links.mode {
+            WaitMode::Shared => {}
+            WaitMode::Exclusive if exclusive > 0 => {}
+            WaitMode::Exclusive | WaitMode::Persistent => return None,
+        }
+        let waker = links.waker.take()?;
+        (self.first, self.last) = (None, None);
+        // SAFETY: alive as above; after this store the listener may free it, and we do not touch it again.
+        unsafe { waiter.as_ref() }.state.store(WOKEN, Ordering::Release);
+        Some(waker)
+    }
+
+    /// Moves the wakers of waiters that arrived up to `limit` into `batch`, and tells `left` of those that leave the list;
+    /// returns whether those were all.
     fn take_wakers(
         &mut self,
         limit: u64,
         exclusive: &mut usize,
         batch: &mut [Option<Waker>; BATCH],
-        waiting: &AtomicUsize,
+        left: impl Fn(),
     ) -> bool {
         let mut free = batch.iter_mut();
         let mut cursor = self.first;
@@ -211,7 +250,7 @@ impl List {
             }
             *slot = links.waker.take();
             self.unlink(waiter);
-            waiting.fetch_sub(1, Ordering::Relaxed);
+            left();
             // SAFETY: alive as above; after this store the listener may free it, and we do not touch it again.
             unsafe { waiter.as_ref() }.state.store(WOKEN, Ordering::Release);
         }
@@ -338,7 +377,7 @@ impl<Q: QueueRef> Listener<Q> {
             if this.waiter.state.load(Ordering::Relaxed) != LINKED {
                 links.mode = this.mode;
                 list.link(waiter);
-                queue.waiting.fetch_add(1, Ordering::Relaxed);
+                queue.count(1);
                 this.waiter.state.store(LINKED, Ordering::Relaxed);
             }
             stale
@@ -368,7 +407,7 @@ impl<Q: QueueRef> Listener<Q> {
         let woken = self.waiter.state.load(Ordering::Relaxed) == WOKEN;
         if !woken {
             list.unlink(NonNull::from(&self.waiter));
-            queue.waiting.fetch_sub(1, Ordering::Relaxed);
+            queue.count(-1);
             self.waiter.state.store(IDLE, Ordering::Relaxed);
         }
         drop(list);
@@ -384,13 +423,11 @@ impl<Q: QueueRef> Drop for Listener<Q> {
     }
 }
 
-/// The future of [`WaitQueue::wait_until`] and [`WaitQueue::retry_until`].
+/// The future of [`WaitQueue::wait_until`].
 #[must_use]
 pub struct WaitUntil<'a, F> {
     listener: Listener<&'a WaitQueue>,
     condition: F,
-    /// The condition need not be looked at before the waiter is on the queue.
-    tried: bool,
     location: &'static Location<'static>,
 }
 
@@ -399,17 +436,49 @@ impl<T, F: FnMut() -> Option<T>> Future for WaitUntil<'_, F> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         // SAFETY: the listener stays pinned, the other fields are not pinned structurally.
-        let (mut listener, condition, tried, location) = unsafe {
+        let (mut listener, condition, location) = unsafe {
             let this = self.get_unchecked_mut();
-            let tried = core::mem::take(&mut this.tried);
-            (Pin::new_unchecked(&mut this.listener), &mut this.condition, tried, this.location)
+            (Pin::new_unchecked(&mut this.listener), &mut this.condition, this.location)
         };
-        if !tried && let Some(value) = condition() {
+        if let Some(value) = condition() {
             listener.consume();
             return Poll::Ready(value);
         }
         listener.as_mut().register(context.waker());
         if let Some(value) = condition() {
+            listener.consume();
+            return Poll::Ready(value);
+        }
+        WaitLocation::record(context.waker(), location);
+        Poll::Pending
+    }
+}
+
+/// The future of [`WaitQueue::retry`].
+#[must_use]
+pub struct Retry<'a, F> {
+    listener: Listener<&'a WaitQueue>,
+    attempt: F,
+    location: &'static Location<'static>,
+}
+
+impl<T, F: FnMut(bool) -> Option<T>> Future for Retry<'_, F> {
+    type Output = T;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        // SAFETY: the listener stays pinned, the other fields are not pinned structurally.
+        let (mut listener, attempt, location) = unsafe {
+            let this = self.get_unchecked_mut();
+            (Pin::new_unchecked(&mut this.listener), &mut this.attempt, this.location)
+        };
+        if listener.is_woken()
+            && let Some(value) = attempt(true)
+        {
+            listener.consume();
+            return Poll::Ready(value);
+        }
+        listener.as_mut().register(context.waker());
+        if let Some(value) = attempt(false) {
             listener.consume();
             return Poll::Ready(value);
         }

@@ -92,7 +92,9 @@ impl TaskState {
     #[inline]
     #[must_use]
     pub fn end_poll(&self) -> bool {
-        self.0.compare_exchange(RUNNING | READY, READY, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        // A wake that comes after this look is met by `park`.
+        self.0.load(Ordering::Relaxed) != RUNNING
+            && self.0.compare_exchange(RUNNING | READY, READY, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// Puts a running task to sleep. `true`: it sleeps and the runnable is given up; `false`: it was woken and is ready.
