@@ -29,6 +29,7 @@ use arch::{psci, registers};
 use drivers::device_tree::Platform;
 use drivers::{core_online, gic, rtc, timer, uart};
 use libkernel::command_line::CommandLine;
+use libkernel::fs::sysfs;
 use libkernel::memory::PhysAddr;
 use libkernel::sync::SetOnce;
 use libkernel::task::{AffinityMask, Task};
@@ -170,6 +171,8 @@ fn start_cores(platform: &Platform) {
             registers::relax();
         }
     }
+    // The archive may be unpacked by now; programs start after this.
+    sysfs::set_online_cores(online_cores());
     log::info!("{} cores online", online_cores());
 }
 

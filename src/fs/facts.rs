@@ -5,8 +5,8 @@ use alloc::sync::Arc;
 
 use libkernel::Result;
 use libkernel::fs::mount::Path;
+use libkernel::fs::procfs;
 use libkernel::fs::virtual_fs::Text;
-use libkernel::fs::{procfs, sysfs};
 
 use crate::arch::features;
 use crate::drivers::timer;
@@ -18,9 +18,8 @@ const FEATURES: [&str; 22] = [
     "asimdrdm", "jscvt", "fcma", "lrcpc", "dcpop", "sha3", "sm3", "sm4", "asimddp", "sha512",
 ];
 
-/// Registers the files; all cores are up.
+/// Registers the files.
 pub fn register() {
-    sysfs::set_online_cores(online_cores());
     procfs::register("cmdline", 0o444, Arc::new(command_line));
     procfs::register("cpuinfo", 0o444, Arc::new(processors));
 }
