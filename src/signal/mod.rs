@@ -1,7 +1,7 @@
 //! Signals at the edge of user mode: what becomes of an interrupted call, and the way into a handler.
 
 use libkernel::Errno;
-use libkernel::signal::{Action, AlternateStack, Disposition, Signal, SignalInfo};
+use libkernel::signal::{Action, Disposition, Signal, SignalInfo};
 use linux_raw_sys::general as abi;
 
 use crate::arch::signal_frame;
@@ -31,13 +31,12 @@ pub fn enter_handler(cx: &mut Context, info: SignalInfo, action: Action) {
         }
     }
     let space = cx.thread.space();
-    let signals = cx.thread.signals();
-    let stack = signals.alternate_stack();
+    let (mask, stack) = cx.thread.signals().for_frame();
     let delivery = signal_frame::Delivery {
         info: &info,
         action: &action,
         handler,
-        mask: signals.mask_for_frame(),
+        mask,
         stack,
         trampoline: vdso::sigreturn_address(&space),
     };
@@ -46,9 +45,6 @@ pub fn enter_handler(cx: &mut Context, info: SignalInfo, action: Action) {
     if built.is_err() {
         signals.force_fatal(Signal::SEGV);
         return;
-    }
-    if stack.autodisarm {
-        signals.replace_alternate_stack(AlternateStack::NONE);
     }
     signals.enter_handler(info.signal, &action);
 }

@@ -16,6 +16,7 @@ use libkernel::{Errno, Result};
 use linux_raw_sys::general as linux;
 
 use super::files::{descriptor_limit, file};
+use super::outcome::calls_that_wait;
 use super::{Context, Outcome};
 
 /// The most that one wait reports; more comes with the next.
@@ -147,92 +148,46 @@ fn after(span: u64) -> u64 {
     if span == 0 { 0 } else { machine::monotonic_ns().saturating_add(span) }
 }
 
-fn by_milliseconds(
+/// A timeout in milliseconds: without end where it is negative.
+fn by_milliseconds(timeout: i32) -> Option<u64> {
+    u64::try_from(timeout).ok().map(|milliseconds| after(milliseconds * 1_000_000))
+}
+
+/// A timeout in memory: without end where there is none.
+fn by_timespec(cx: &Context, timeout: UserPtr<linux::__kernel_timespec>) -> Result<Option<u64>> {
+    let Some(timeout) = timeout.non_null() else { return Ok(None) };
+    let time = cx.thread.space().read_value(timeout)?;
+    if time.tv_sec < 0 || !(0..1_000_000_000).contains(&time.tv_nsec) {
+        return Err(Errno::EINVAL);
+    }
+    let span = (time.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec as u64);
+    Ok(Some(after(span)))
+}
+
+fn request(
     cx: &Context,
     epoll: Fd,
-    target: Target,
-    timeout: i32,
+    target: Result<Target>,
+    deadline: Result<Option<u64>>,
     signals: (UserPtr<u64>, usize),
 ) -> Result<WaitRequest> {
-    let deadline = u64::try_from(timeout).ok().map(|milliseconds| after(milliseconds * 1_000_000));
+    let (target, deadline) = (target?, deadline?);
     Ok(WaitRequest { set: set(cx, epoll)?, target, deadline, mask: mask(cx, signals.0, signals.1)? })
 }
 
-/// epoll_pwait(2).
-pub fn epoll_pwait(
-    cx: &mut Context,
-    epoll: Fd,
-    events: UserPtr<linux::epoll_event>,
-    count: i32,
-    timeout: i32,
-    mask: UserPtr<u64>,
-    size: usize,
-) -> Outcome {
-    match Target::new(events, count).and_then(|target| by_milliseconds(cx, epoll, target, timeout, (mask, size))) {
-        Ok(request) => request.start(cx),
-        Err(error) => Outcome::Done(Err(error)),
+calls_that_wait! {
+    /// epoll_pwait(2).
+    epoll_pwait / epoll_pwait_blocking(
+        cx, epoll: Fd, events: UserPtr<linux::epoll_event>, count: i32, timeout: i32, mask: UserPtr<u64>, size: usize
+    ) {
+        request(cx, epoll, Target::new(events, count), Ok(by_milliseconds(timeout)), (mask, size))
     }
-}
 
-/// epoll_pwait(2): waits.
-pub async fn epoll_pwait_blocking(
-    cx: &mut Context,
-    epoll: Fd,
-    events: UserPtr<linux::epoll_event>,
-    count: i32,
-    timeout: i32,
-    mask: UserPtr<u64>,
-    size: usize,
-) -> Result<usize> {
-    let target = Target::new(events, count)?;
-    by_milliseconds(cx, epoll, target, timeout, (mask, size))?.finish(cx).await
-}
-
-fn by_timespec(
-    cx: &Context,
-    epoll: Fd,
-    target: Target,
-    timeout: UserPtr<linux::__kernel_timespec>,
-    signals: (UserPtr<u64>, usize),
-) -> Result<WaitRequest> {
-    let deadline = match timeout.non_null() {
-        None => None,
-        Some(timeout) => {
-            let time = cx.thread.space().read_value(timeout)?;
-            let valid = time.tv_sec >= 0 && (0..1_000_000_000).contains(&time.tv_nsec);
-            let span = (time.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec as u64);
-            Some(if valid { after(span) } else { return Err(Errno::EINVAL) })
-        }
-    };
-    Ok(WaitRequest { set: set(cx, epoll)?, target, deadline, mask: mask(cx, signals.0, signals.1)? })
-}
-
-/// epoll_pwait2(2).
-pub fn epoll_pwait2(
-    cx: &mut Context,
-    epoll: Fd,
-    events: UserPtr<linux::epoll_event>,
-    count: i32,
-    timeout: UserPtr<linux::__kernel_timespec>,
-    mask: UserPtr<u64>,
-    size: usize,
-) -> Outcome {
-    match Target::new(events, count).and_then(|target| by_timespec(cx, epoll, target, timeout, (mask, size))) {
-        Ok(request) => request.start(cx),
-        Err(error) => Outcome::Done(Err(error)),
+    /// epoll_pwait2(2).
+    epoll_pwait2 / epoll_pwait2_blocking(
+        cx, epoll: Fd, events: UserPtr<linux::epoll_event>, count: i32, timeout: UserPtr<linux::__kernel_timespec>,
+        mask: UserPtr<u64>, size: usize
+    ) {
+        request(cx, epoll, Target::new(events, count), by_timespec(cx, timeout), (mask, size))
     }
-}
-
-/// epoll_pwait2(2): waits.
-pub async fn epoll_pwait2_blocking(
-    cx: &mut Context,
-    epoll: Fd,
-    events: UserPtr<linux::epoll_event>,
-    count: i32,
-    timeout: UserPtr<linux::__kernel_timespec>,
-    mask: UserPtr<u64>,
-    size: usize,
-) -> Result<usize> {
-    let target = Target::new(events, count)?;
-    by_timespec(cx, epoll, target, timeout, (mask, size))?.finish(cx).await
 }

@@ -31,3 +31,28 @@ impl From<Result<usize>> for Outcome {
         Self::Done(result)
     }
 }
+
+/// Declares both halves of calls that may wait. The block makes a request from the arguments, or an error; the request's `start` is the
+/// synchronous part, its async `finish` the waiting one.
+macro_rules! calls_that_wait {
+    ($($(#[$doc:meta])* $name:ident / $blocking:ident($cx:ident $(, $argument:ident: $type:ty)* $(,)?) $request:block)*) => {
+        $(
+            $(#[$doc])*
+            pub fn $name($cx: &mut $crate::syscall::Context $(, $argument: $type)*) -> $crate::syscall::Outcome {
+                let request: libkernel::Result<_> = $request;
+                match request {
+                    Ok(request) => request.start($cx),
+                    Err(error) => $crate::syscall::Outcome::Done(Err(error)),
+                }
+            }
+
+            $(#[$doc])*
+            pub async fn $blocking($cx: &mut $crate::syscall::Context $(, $argument: $type)*) -> libkernel::Result<usize> {
+                let request: libkernel::Result<_> = $request;
+                request?.finish($cx).await
+            }
+        )*
+    };
+}
+
+pub(super) use calls_that_wait;

@@ -12,6 +12,7 @@ use libkernel::task::{interruptible, yield_now};
 use libkernel::{Errno, Result};
 
 use super::files::{file, file_size_limit};
+use super::outcome::calls_that_wait;
 use super::{Context, Outcome};
 
 /// What goes through the buffer at once: what a pipe takes or leaves whole.
@@ -174,25 +175,6 @@ fn sendfile_move(cx: &Context, to: Fd, from: Fd, offset: UserPtr<i64>, count: us
     Ok(Move { from, from_offset: offset, to, to_offset: UserPtr::NULL, length: count })
 }
 
-/// sendfile(2).
-pub fn sendfile(cx: &mut Context, to: Fd, from: Fd, offset: UserPtr<i64>, count: usize) -> Outcome {
-    match sendfile_move(cx, to, from, offset, count) {
-        Ok(request) => request.start(cx),
-        Err(error) => Outcome::Done(Err(error)),
-    }
-}
-
-/// sendfile(2): waits for the target.
-pub async fn sendfile_blocking(
-    cx: &mut Context,
-    to: Fd,
-    from: Fd,
-    offset: UserPtr<i64>,
-    count: usize,
-) -> Result<usize> {
-    sendfile_move(cx, to, from, offset, count)?.finish(cx).await
-}
-
 /// copy_file_range(2): between regular files.
 fn copy_move(
     cx: &Context,
@@ -215,35 +197,6 @@ fn copy_move(
     Ok(Move { from: from.0, from_offset: from.1, to: to.0, to_offset: to.1, length })
 }
 
-/// copy_file_range(2).
-pub fn copy_file_range(
-    cx: &mut Context,
-    from: Fd,
-    from_offset: UserPtr<i64>,
-    to: Fd,
-    to_offset: UserPtr<i64>,
-    length: usize,
-    flags: u32,
-) -> Outcome {
-    match copy_move(cx, (from, from_offset), (to, to_offset), length, flags) {
-        Ok(request) => request.start(cx),
-        Err(error) => Outcome::Done(Err(error)),
-    }
-}
-
-/// copy_file_range(2): goes on after a turn.
-pub async fn copy_file_range_blocking(
-    cx: &mut Context,
-    from: Fd,
-    from_offset: UserPtr<i64>,
-    to: Fd,
-    to_offset: UserPtr<i64>,
-    length: usize,
-    flags: u32,
-) -> Result<usize> {
-    copy_move(cx, (from, from_offset), (to, to_offset), length, flags)?.finish(cx).await
-}
-
 /// splice(2): one side has to be a pipe.
 fn splice_move(cx: &Context, from: (Fd, UserPtr<i64>), to: (Fd, UserPtr<i64>), length: usize) -> Result<Move> {
     let is_pipe = |fd| -> Result<bool> { Ok(file(cx, fd)?.inode().attributes().kind() == FileType::Fifo) };
@@ -253,31 +206,23 @@ fn splice_move(cx: &Context, from: (Fd, UserPtr<i64>), to: (Fd, UserPtr<i64>), l
     Ok(Move { from: from.0, from_offset: from.1, to: to.0, to_offset: to.1, length })
 }
 
-/// splice(2).
-pub fn splice(
-    cx: &mut Context,
-    from: Fd,
-    from_offset: UserPtr<i64>,
-    to: Fd,
-    to_offset: UserPtr<i64>,
-    length: usize,
-    _flags: u32,
-) -> Outcome {
-    match splice_move(cx, (from, from_offset), (to, to_offset), length) {
-        Ok(request) => request.start(cx),
-        Err(error) => Outcome::Done(Err(error)),
+calls_that_wait! {
+    /// sendfile(2).
+    sendfile / sendfile_blocking(cx, to: Fd, from: Fd, offset: UserPtr<i64>, count: usize) {
+        sendfile_move(cx, to, from, offset, count)
     }
-}
 
-/// splice(2): waits.
-pub async fn splice_blocking(
-    cx: &mut Context,
-    from: Fd,
-    from_offset: UserPtr<i64>,
-    to: Fd,
-    to_offset: UserPtr<i64>,
-    length: usize,
-    _flags: u32,
-) -> Result<usize> {
-    splice_move(cx, (from, from_offset), (to, to_offset), length)?.finish(cx).await
+    /// copy_file_range(2).
+    copy_file_range / copy_file_range_blocking(
+        cx, from: Fd, from_offset: UserPtr<i64>, to: Fd, to_offset: UserPtr<i64>, length: usize, flags: u32
+    ) {
+        copy_move(cx, (from, from_offset), (to, to_offset), length, flags)
+    }
+
+    /// splice(2).
+    splice / splice_blocking(
+        cx, from: Fd, from_offset: UserPtr<i64>, to: Fd, to_offset: UserPtr<i64>, length: usize, _flags: u32
+    ) {
+        splice_move(cx, (from, from_offset), (to, to_offset), length)
+    }
 }

@@ -9,7 +9,8 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::dentry::Dentry;
 use super::file_object::FileObject;
-use super::inode::{FileSystem, Inode, Statistics};
+use super::inode::Inode;
+use super::kernel_fs::{KernelFs, Names};
 use super::metadata::{Attributes, DeviceId, FileType};
 use super::mount::{Mount, Path};
 use super::open_file::OpenFile;
@@ -22,13 +23,6 @@ use crate::{Errno, Result};
 
 /// The largest length of a memfd's name.
 const MAX_NAME: usize = 249;
-
-struct Nowhere {
-    name: &'static str,
-    magic: u64,
-    root: Arc<dyn Inode>,
-    device: DeviceId,
-}
 
 struct Node {
     attributes: Attributes,
@@ -43,28 +37,6 @@ impl Inode for Node {
 
     fn pipe(&self) -> Result<Arc<Pipe>> {
         self.pipe.clone().ok_or(Errno::ENXIO)
-    }
-}
-
-impl FileSystem for Nowhere {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn device(&self) -> DeviceId {
-        self.device
-    }
-
-    fn root(&self) -> Arc<dyn Inode> {
-        self.root.clone()
-    }
-
-    fn statistics(&self) -> Statistics {
-        Statistics { magic: self.magic, block_size: 4096, ..Statistics::default() }
-    }
-
-    fn names_are_descriptions(&self) -> bool {
-        true
     }
 }
 
@@ -83,7 +55,7 @@ fn mount(slot: &'static SetOnce<Arc<Mount>>, name: &'static str, magic: u64) -> 
         let device = anonymous_device();
         let root = node(device, 1, FileType::Regular, (0, 0), None);
         // Whoever was first made the one that counts.
-        let _ = slot.set(Mount::detached(Arc::new(Nowhere { name, magic, root, device }), name));
+        let _ = slot.set(Mount::detached(KernelFs::new(name, magic, root, Names::Descriptions), name));
     }
     slot.get().cloned().ok_or(Errno::ENOMEM)
 }

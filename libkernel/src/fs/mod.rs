@@ -21,6 +21,7 @@ pub mod fifo;
 pub mod file_object;
 pub mod initramfs;
 pub mod inode;
+pub mod kernel_fs;
 pub mod locks;
 pub mod memory_devices;
 pub mod metadata;

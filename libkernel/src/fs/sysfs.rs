@@ -7,9 +7,10 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::inode::FileSystem;
+use super::kernel_fs::KernelFs;
 use super::metadata::FileType::{self, Directory, Regular};
 use super::mount::Path;
-use super::virtual_fs::{Fixed, Listing, Node, Text, VirtualFs};
+use super::virtual_fs::{self, Fixed, Listing, Node, Text};
 use crate::Result;
 use crate::sync::SetOnce;
 
@@ -18,7 +19,7 @@ const MAGIC: u64 = 0x6265_6572;
 /// How many cores run.
 static ONLINE: AtomicUsize = AtomicUsize::new(1);
 
-static FILE_SYSTEM: SetOnce<Arc<VirtualFs>> = SetOnce::new();
+static FILE_SYSTEM: SetOnce<Arc<KernelFs>> = SetOnce::new();
 
 /// Says how many cores run; their numbers are below it.
 pub fn set_online_cores(count: usize) {
@@ -36,11 +37,11 @@ pub fn online_cores() -> usize {
 pub fn file_system() -> Arc<dyn FileSystem> {
     if FILE_SYSTEM.get().is_none() {
         // Whoever was first made the one that counts.
-        let _ = FILE_SYSTEM.set(VirtualFs::new("sysfs", MAGIC, Fixed(ROOT)));
+        let _ = FILE_SYSTEM.set(virtual_fs::file_system("sysfs", MAGIC, Fixed(ROOT)));
     }
     match FILE_SYSTEM.get() {
         Some(file_system) => file_system.clone(),
-        None => VirtualFs::new("sysfs", MAGIC, Fixed(ROOT)),
+        None => virtual_fs::file_system("sysfs", MAGIC, Fixed(ROOT)),
     }
 }
 

@@ -11,7 +11,8 @@ use core::fmt;
 
 use super::caller::Caller;
 use super::file_object::FileObject;
-use super::inode::{DirectoryEntry, FileSystem, Inode, Link, Statistics};
+use super::inode::{DirectoryEntry, Inode, Link};
+use super::kernel_fs::{KernelFs, Names};
 use super::metadata::{Attributes, DeviceId, FileType};
 use super::mount::Path;
 use super::name;
@@ -289,41 +290,9 @@ impl FileObject for Snapshot {
     }
 }
 
-/// A file system of generated files.
-pub struct VirtualFs {
-    name: &'static str,
-    magic: u64,
-    device: DeviceId,
-    root: Arc<VirtualInode>,
-}
-
-impl VirtualFs {
-    /// A file system with this root directory.
-    #[must_use]
-    pub fn new(name: &'static str, magic: u64, root: impl Listing + 'static) -> Arc<Self> {
-        let device = anonymous_device();
-        Arc::new(Self { name, magic, device, root: VirtualInode::new(device, 1, Node::directory(root)) })
-    }
-}
-
-impl FileSystem for VirtualFs {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn device(&self) -> DeviceId {
-        self.device
-    }
-
-    fn root(&self) -> Arc<dyn Inode> {
-        self.root.clone()
-    }
-
-    fn statistics(&self) -> Statistics {
-        Statistics { magic: self.magic, block_size: 4096, ..Statistics::default() }
-    }
-
-    fn names_are_stable(&self) -> bool {
-        false
-    }
+/// A file system of generated files with this root directory.
+#[must_use]
+pub fn file_system(name: &'static str, magic: u64, root: impl Listing + 'static) -> Arc<KernelFs> {
+    let root = VirtualInode::new(anonymous_device(), 1, Node::directory(root));
+    KernelFs::new(name, magic, root, Names::Transient)
 }

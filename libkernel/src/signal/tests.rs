@@ -240,7 +240,7 @@ fn a_temporary_mask_goes_into_the_frame_or_comes_back() {
     let normal = SignalSet::of(&[Signal::USR1]);
     thread.set_blocked(normal);
     thread.set_temporary_mask(SignalSet::EMPTY);
-    assert_eq!((thread.blocked(), thread.mask_for_frame()), (SignalSet::EMPTY, normal));
+    assert_eq!((thread.blocked(), thread.for_frame().0), (SignalSet::EMPTY, normal));
     thread.restore_mask();
     assert_eq!(thread.blocked(), SignalSet::EMPTY, "it was in the frame");
     thread.set_blocked(normal);

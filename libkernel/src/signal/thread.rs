@@ -13,8 +13,8 @@ use super::queue::Target;
 use super::stop::StateChange;
 use crate::process::roster::Member;
 use crate::sync::IrqSpinLock;
-use crate::task::{Activity, Task};
-use crate::{Errno, Result, machine};
+use crate::task::Task;
+use crate::{Errno, Result};
 
 /// Smallest alternate stack a program may set, in bytes (`MINSIGSTKSZ` on arm64).
 const SMALLEST_STACK: u64 = 5120;
@@ -242,11 +242,6 @@ impl ThreadSignals {
         let task = self.task.lock();
         if let Some(task) = task.as_ref() {
             task.set_interrupt(true);
-            let core = task.accounting().last_core();
-            if task.activity() == Activity::Running && core != machine::core_id() {
-                // It may be in user mode there, where nothing else makes it look.
-                machine::raise_ipi(core);
-            }
         }
     }
 
@@ -311,9 +306,16 @@ impl ThreadSignals {
         }
     }
 
-    /// The mask that the return from a handler brings back; ends a temporary mask.
-    pub fn mask_for_frame(&self) -> SignalSet {
-        self.own.lock().saved_mask.take().unwrap_or(self.blocked())
+    /// For a handler's frame: the mask that the return from the handler brings back, which ends a temporary mask, and the alternate
+    /// stack, which is disarmed if it is to be.
+    pub fn for_frame(&self) -> (SignalSet, AlternateStack) {
+        let mut own = self.own.lock();
+        let mask = own.saved_mask.take().unwrap_or(self.blocked());
+        let stack = own.alternate_stack;
+        if stack.autodisarm {
+            own.alternate_stack = AlternateStack::NONE;
+        }
+        (mask, stack)
     }
 
     /// Notes how restart_syscall(2) goes on.

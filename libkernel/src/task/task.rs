@@ -191,7 +191,7 @@ impl Task {
         }
     }
 
-    /// Asks interruptible waits of this task to end (or no longer), and wakes it if so; user mode on another core is left.
+    /// Asks interruptible waits of this task to end (or no longer), and wakes it if so; on another core it is interrupted in user mode.
     pub fn set_interrupt(self: &Arc<Self>, requested: bool) {
         self.interrupt.store(requested, Ordering::SeqCst);
         if !requested {

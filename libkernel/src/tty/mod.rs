@@ -17,6 +17,7 @@ pub mod port;
 pub mod pty;
 pub mod registry;
 pub mod ring;
+mod screen;
 mod terminal;
 pub mod termios;
 

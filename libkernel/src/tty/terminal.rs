@@ -10,9 +10,10 @@ use core::task::Waker;
 
 use linux_raw_sys::general as abi;
 
-use super::line::{Effects, KeySignal, LineDiscipline};
+use super::line::{Effects, LineDiscipline};
 use super::port::Port;
 use super::ring::ByteRing;
+use super::screen::{Keys, Screen, transmit_echo};
 use super::termios::{Termios, WindowSize};
 use crate::fs::Caller;
 use crate::io::{IoSink, IoSource};
@@ -438,88 +439,8 @@ impl State {
     }
 
     fn flush_echo(&mut self, port: &dyn Port) {
-        while !self.stopped && !self.echo.is_empty() {
-            let sent = port.transmit(self.echo.front());
-            self.echo.consume(sent);
-            if sent == 0 {
-                break;
-            }
+        if !self.stopped {
+            transmit_echo(port, &mut self.echo);
         }
-    }
-}
-
-/// What came of typed bytes, to be acted on once the lock is released.
-#[derive(Default)]
-struct Keys {
-    interrupt: bool,
-    quit: bool,
-    suspend: bool,
-    readable: bool,
-    restarted: bool,
-    discarded: bool,
-}
-
-impl Keys {
-    fn any_signal(&self) -> bool {
-        self.interrupt || self.quit || self.suspend
-    }
-
-    fn signals(&self) -> impl Iterator<Item = Signal> {
-        let all = [(self.interrupt, Signal::INT), (self.quit, Signal::QUIT), (self.suspend, Signal::TSTP)];
-        all.into_iter().filter(|(sent, _)| *sent).map(|(_, signal)| signal)
-    }
-}
-
-/// The line discipline's view of the terminal.
-struct Screen<'a> {
-    port: &'a dyn Port,
-    echo: &'a mut ByteRing,
-    stopped: &'a mut bool,
-    keys: &'a mut Keys,
-}
-
-impl Effects for Screen<'_> {
-    fn output(&mut self, bytes: &[u8]) {
-        let sent = if *self.stopped || !self.echo.is_empty() { 0 } else { self.port.transmit(bytes) };
-        self.echo.push(bytes.get(sent..).unwrap_or(&[]));
-    }
-
-    fn signal(&mut self, signal: KeySignal) {
-        match signal {
-            KeySignal::Interrupt => self.keys.interrupt = true,
-            KeySignal::Quit => self.keys.quit = true,
-            KeySignal::Suspend => self.keys.suspend = true,
-        }
-    }
-
-    fn discard_output(&mut self) {
-        self.echo.clear();
-        self.port.discard();
-        self.keys.discarded = true;
-    }
-
-    fn is_stopped(&self) -> bool {
-        *self.stopped
-    }
-
-    fn set_stopped(&mut self, stopped: bool) {
-        if core::mem::replace(self.stopped, stopped) == stopped {
-            return;
-        }
-        self.port.flow_changed(stopped);
-        if !stopped {
-            self.keys.restarted = true;
-            while !self.echo.is_empty() {
-                let sent = self.port.transmit(self.echo.front());
-                self.echo.consume(sent);
-                if sent == 0 {
-                    break;
-                }
-            }
-        }
-    }
-
-    fn readable(&mut self) {
-        self.keys.readable = true;
     }
 }

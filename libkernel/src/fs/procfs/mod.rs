@@ -21,7 +21,8 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
 use super::inode::FileSystem;
-use super::virtual_fs::{Source, VirtualFs};
+use super::kernel_fs::KernelFs;
+use super::virtual_fs::{self, Source};
 use crate::sync::{SetOnce, SpinLock};
 
 pub(crate) use processors::count_birth;
@@ -29,7 +30,7 @@ pub use processors::{load_averages, set_interrupt_count};
 
 const MAGIC: u64 = 0x9fa0;
 
-static FILE_SYSTEM: SetOnce<Arc<VirtualFs>> = SetOnce::new();
+static FILE_SYSTEM: SetOnce<Arc<KernelFs>> = SetOnce::new();
 
 /// Files of `/proc` itself that other parts of the kernel provide, with their permissions.
 static REGISTERED: SpinLock<BTreeMap<&'static str, (u32, Arc<dyn Source>)>> = SpinLock::new(BTreeMap::new());
@@ -44,10 +45,10 @@ pub fn register(name: &'static str, mode: u32, source: Arc<dyn Source>) {
 pub fn file_system() -> Arc<dyn FileSystem> {
     if FILE_SYSTEM.get().is_none() {
         // Whoever was first made the one that counts.
-        let _ = FILE_SYSTEM.set(VirtualFs::new("proc", MAGIC, root::Root));
+        let _ = FILE_SYSTEM.set(virtual_fs::file_system("proc", MAGIC, root::Root));
     }
     match FILE_SYSTEM.get() {
         Some(file_system) => file_system.clone(),
-        None => VirtualFs::new("proc", MAGIC, root::Root),
+        None => virtual_fs::file_system("proc", MAGIC, root::Root),
     }
 }

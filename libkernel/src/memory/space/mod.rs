@@ -11,6 +11,8 @@ mod brk;
 mod fault;
 mod layout;
 mod map;
+#[cfg(test)]
+mod model_tests;
 mod remap;
 mod remote;
 mod report;
