@@ -262,7 +262,10 @@ fn load_rises_with_runnable_tasks() {
     hogs.into_iter().for_each(end);
     // Three tasks for five to six seconds: (3 - before) * (1 - exp(-5/60)), less what the averages may lag behind.
     let expected = (3.0 - before) * 0.08;
-    assert!(after - before > expected * 0.6 - 0.03 && after - before < expected * 1.5 + 0.3, "{before} to {after}");
+    // What ran before may have left a higher load, which falls.
+    let slack = if before < 3.0 { 0.03 } else { 0.3 };
+    let (low, high) = if expected > 0.0 { (expected * 0.6, expected * 1.5) } else { (expected * 1.5, expected * 0.6) };
+    assert!(after - before > low - slack && after - before < high + 0.3, "{before} to {after}");
 }
 
 fn wchan_names_a_wait() {
