@@ -86,8 +86,12 @@ pub fn with_current_of<R>(core: usize, look: impl FnOnce(&Task) -> R) -> Option<
     let task = slot.load(Ordering::Relaxed);
     OBSERVED.store(task, Ordering::Relaxed);
     fence(Ordering::SeqCst);
-    // SAFETY: if the slot still holds the task it is being polled after the fence, and so is not freed as long as it is observed.
-    let seen = (slot.load(Ordering::Relaxed) == task).then(|| unsafe { task.as_ref() }).flatten().map(look);
+    let seen = if slot.load(Ordering::Relaxed) == task {
+        // SAFETY: the slot still holds the task, so it is being polled after the fence, and is not freed as long as it is observed.
+        unsafe { task.as_ref() }.map(look)
+    } else {
+        None
+    };
     OBSERVED.store(ptr::null_mut(), Ordering::Release);
     seen
 }
