@@ -171,8 +171,9 @@ impl<F: Future> Drop for Stackful<F> {
         let anchor = self.anchor();
         match anchor.state.get() {
             State::Finished => {}
-            // SAFETY: the future is there, and nothing on the stack is in the middle of it: it has not begun, or `run` waits for it.
+            // SAFETY: the future is there, and nothing on the stack has begun with it.
             State::New => unsafe { ManuallyDrop::drop(&mut *self.body().future.get()) },
+            // SAFETY: `run` waits for the future, so nothing on the stack is in the middle of it or refers to the waker.
             State::Waiting if anchor.blocking.get() == 0 => unsafe {
                 ManuallyDrop::drop(&mut *self.body().future.get());
                 drop((*anchor.waker.get()).take());
