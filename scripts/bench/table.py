@@ -37,7 +37,7 @@ GOALS = [
     (r"sched-yield|fork-exit-wait|thread-create-join|anonymous-fault", THIRD),
     (r"clock_gettime|parallel-compute", EQUAL),
     (r"sgis-per-cross-core-wake", Goal(most=1.05)),
-    (r"nice-share-error|hogs-spread|hogs-unpinned-spread", Goal(most=2.0)),
+    (r"nice-share-error|hogs-spread", Goal(most=2.0)),
     (r"spread-16-.*", Goal(most=50.0)),
     (r"(wake|timer)-latency-(.*-)?p99", EQUAL),
     (r".*-(p50|p90|p99|max)|nice-.*", OPEN),

@@ -8,8 +8,7 @@ use crate::sys::*;
 /// Scheduling.
 pub const ROWS: &[Row] = &[
     ns("sleep-1ms-overshoot", overshoot),
-    one("hogs-spread", "%", Better::Lower, |n| hogs_spread(n, 4, true)),
-    one("hogs-unpinned-spread", "%", Better::Lower, |n| hogs_spread(n, 2 * must(affinity()).len(), false)),
+    one("hogs-spread", "%", Better::Lower, hogs_spread),
     one("nice-0-against-5-share", "%", Better::Near(75.3), |n| shares(n, &[(0, 1024), (5, 335)])[0].value),
     several("nice-share", "%", nice_shares),
 ];
@@ -26,11 +25,9 @@ fn overshoot(n: u64) -> f64 {
     total as f64 / n as f64
 }
 
-/// Processor time that each of `nice` values got within `ms` milliseconds, on one core or all of them.
-fn compete(nice: &[i32], ms: u64, pinned: bool) -> Vec<u64> {
-    if pinned {
-        pin(0);
-    }
+/// Processor time that each of `nice` values got on one core within `ms` milliseconds.
+fn compete(nice: &[i32], ms: u64) -> Vec<u64> {
+    pin(0);
     let children: Vec<Pid> = nice
         .iter()
         .map(|nice| {
@@ -51,9 +48,9 @@ fn compete(nice: &[i32], ms: u64, pinned: bool) -> Vec<u64> {
     spent
 }
 
-/// How far apart the least and the most served of `count` equal hogs are, relative to the most.
-fn hogs_spread(n: u64, count: usize, pinned: bool) -> f64 {
-    let spent = compete(&vec![0; count], n / 2, pinned);
+/// How far apart the least and the most served of four equal hogs are, relative to the most.
+fn hogs_spread(n: u64) -> f64 {
+    let spent = compete(&[0; 4], n / 2);
     let most = spent.iter().max().copied().unwrap_or(1).max(1) as f64;
     let least = spent.iter().min().copied().unwrap_or(0) as f64;
     (most - least) * 100.0 / most
@@ -62,7 +59,7 @@ fn hogs_spread(n: u64, count: usize, pinned: bool) -> f64 {
 /// The shares of one core that hogs of these nice values and weights get, each with the share that is due to it.
 fn shares(n: u64, hogs: &[(i32, u64)]) -> Vec<Figure> {
     let (nice, weights): (Vec<i32>, Vec<u64>) = hogs.iter().copied().unzip();
-    let spent = compete(&nice, n, true);
+    let spent = compete(&nice, n);
     let percent = |part: u64, all: &[u64]| part as f64 * 100.0 / all.iter().sum::<u64>().max(1) as f64;
     let figure = |(spent_by_one, weight): (&u64, &u64)| Figure {
         part: "",
