@@ -39,6 +39,7 @@ GOALS = [
     (r"sgis-per-cross-core-wake", Goal(most=1.05)),
     (r"nice-share-error|hogs-spread", Goal(most=2.0)),
     (r"spread-16-.*", Goal(most=50.0)),
+    (r"idle-thread-memory", Goal(most=8192)),
     (r"(wake|timer)-latency-(.*-)?p99", EQUAL),
     (r".*-(p50|p90|p99|max)|nice-.*", OPEN),
     (r".*", HALF),
