@@ -229,8 +229,8 @@ async fn items_stay_on_their_core_and_unbound_ones_spread(_: &Cx) -> Outcome {
 /// The figures: instructions from the request to the item's first.
 async fn an_item_starts_soon(cx: &Cx) -> Outcome {
     const ROUNDS: usize = 101;
-    /// Instructions, for an item of the same idle core and of another one.
-    const BOUNDS: [u64; 2] = [1500, 3500];
+    /// Instructions, for an item of the same idle core and of another one. A build with run-time checks may take twice as many.
+    const BOUNDS: [u64; 2] = if cfg!(debug_assertions) { [3000, 7000] } else { [1500, 3500] };
     let (began, runs) = (Arc::new(AtomicU64::new(0)), Tally::new());
     let (own, counted) = (began.clone(), runs.clone());
     let work = system()?.normal.work(move || {
