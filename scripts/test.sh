@@ -114,6 +114,8 @@ case ${1:-all} in
         step format cargo fmt --all --check
         lints
         host
+        # Two preemptions show nearly every race; `just loom` sets no limit and takes minutes.
+        LOOM_MAX_PREEMPTIONS=2 loom
         step build scripts/build.sh release
         step runner scripts/runner-test.sh
         step panics scripts/panic-test.sh
