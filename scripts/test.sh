@@ -92,11 +92,12 @@ guest() {
     step "boot-$1" scripts/boot-test.py --smp "$1" --patience 2
 }
 
-# The same on 4 cores with lock checker, debug assertions and overflow checks.
+# On 4 cores with lock checker, debug assertions and overflow checks: the self-tests, and the areas of usertest that share most.
 checked() {
     step build-checked scripts/build.sh dev target/Image-checked
     step selftest-checked ./qemu-runner.sh --kernel target/Image-checked --icount "$SEED" --timeout 900 --selftest all
-    step usertest-checked ./qemu-runner.sh --kernel target/Image-checked --icount "$SEED" --timeout 900 --exec usertest
+    step usertest-checked ./qemu-runner.sh --kernel target/Image-checked --icount "$SEED" --timeout 900 \
+        --exec 'usertest process clone thread exec futex pipe mapping smp'
 }
 
 case ${1:-all} in
