@@ -279,5 +279,5 @@ fn limit_counts_all_threads() {
     let mut usage = crate::sys::zeroed::<libc::rusage>();
     must(call!(SYS_getrusage, libc::RUSAGE_CHILDREN, &mut usage));
     let used = usage.ru_utime.tv_sec as u64 * 1_000_000 + usage.ru_utime.tv_usec as u64;
-    within(used, 900_000, 5_000_000, "microseconds used");
+    within(used, 900_000, 1_500_000, "microseconds used");
 }
