@@ -2,4 +2,5 @@
 
 pub mod boot;
 pub mod kernel_space;
+pub mod steps;
 pub mod task_stacks;

@@ -14,7 +14,7 @@ use alloc::sync::Arc;
 use libkernel::command_line::CommandLine;
 use libkernel::fs::walk::{LastLink, resolve};
 use libkernel::fs::{Caller, FdTable, FsContext, OpenFlags, open};
-use libkernel::memory::{AddressSpace, PAGE_SIZE, frames};
+use libkernel::memory::{AddressSpace, PAGE_SIZE, Tenant, frames};
 use libkernel::process::birth::{Founder, first_process};
 use libkernel::process::exec::NewProgram;
 use libkernel::process::exec::arguments::{Arguments, total_limit};
@@ -47,7 +47,7 @@ fn initial_limits() -> Limits {
 /// The first process, without a program.
 fn create(fs: Arc<FsContext>) -> Result<Founder> {
     let limits = initial_limits();
-    let space = || AddressSpace::new(random::next_u64(), limits.memory());
+    let space = || AddressSpace::new(random::next_u64(), limits.memory()).map(Tenant::new);
     resources::set_nothing(Resources { files: FdTable::new(), fs: fs.clone(), space: space()? });
     let resources = Resources { files: FdTable::new(), fs, space: space()? };
     let founder = first_process(Name::new(b"init"), limits, resources)?;

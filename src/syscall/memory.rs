@@ -19,6 +19,7 @@ use libkernel::{Errno, Result};
 use linux_raw_sys::general as linux;
 
 use super::{Context, Outcome};
+use crate::memory::steps::{self, AT_ONCE};
 
 /// Flags that `MAP_SHARED_VALIDATE` knows.
 const KNOWN_FLAGS: u32 = linux::MAP_TYPE
@@ -35,9 +36,6 @@ const KNOWN_FLAGS: u32 = linux::MAP_TYPE
     | linux::MAP_STACK
     | linux::MAP_HUGETLB;
 const PROTECTION_BITS: u32 = linux::PROT_READ | linux::PROT_WRITE | linux::PROT_EXEC;
-
-/// Pages that a call frees or makes present at most before other tasks get a turn.
-const AT_ONCE: u64 = 4096;
 
 /// mmap(2).
 pub fn mmap(cx: &mut Context, address: u64, length: u64, prot: u32, flags: u32, fd: Fd, offset: u64) -> Outcome {
@@ -146,11 +144,7 @@ pub fn munmap(cx: &mut Context, address: u64, length: u64) -> Outcome {
 pub async fn munmap_blocking(cx: &mut Context, address: u64, length: u64) -> Result<usize> {
     let space = cx.thread.space();
     let (start, end) = user_page_range(address, length).ok_or(Errno::EINVAL)?;
-    let mut next = Some(start);
-    while let Some(at) = next {
-        next = space.free_some(at, end, AT_ONCE);
-        yield_now().await;
-    }
+    steps::free(&space, start, end).await;
     space.unmap(address, length)?;
     Ok(0)
 }

@@ -42,7 +42,7 @@ pub async fn before_user(cx: &mut Context) -> ControlFlow<()> {
                 process.begin_end(ExitStatus::Killed { signal: signal.number() as u8, core });
             }
             Next::Leave => {
-                process::end_thread(cx);
+                process::end_thread(cx).await;
                 return ControlFlow::Break(());
             }
             Next::Stop(change) => {

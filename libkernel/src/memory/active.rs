@@ -1,7 +1,7 @@
 //! Which address space each core runs.
 //!
-//! A core keeps a reference to the address space that its hardware walks, so the tables cannot be freed under it; whoever ends
-//! a program calls [`deactivate`] on the core where its last thread ran, or the memory stays until that core's next switch.
+//! A core keeps a reference to the address space that its hardware walks, so the tables cannot be freed under it, until its next
+//! switch to another program: also while it has nothing to run. The pages go with the last [`Tenant`](super::tenant::Tenant).
 
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};

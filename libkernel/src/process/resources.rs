@@ -4,7 +4,7 @@
 
 use super::thread::Thread;
 use crate::fs::{FdTable, FsContext};
-use crate::memory::{AddressSpace, frames};
+use crate::memory::{AddressSpace, Tenant, frames};
 use crate::sync::SetOnce;
 use crate::{Errno, Result};
 use alloc::sync::Arc;
@@ -17,7 +17,7 @@ pub struct Resources {
     /// Root and working directory, umask.
     pub fs: Arc<FsContext>,
     /// Memory.
-    pub space: Arc<AddressSpace>,
+    pub space: Tenant,
 }
 
 /// What threads hold that have given everything up: nothing, of each kind. Made with the first process.
@@ -53,7 +53,7 @@ impl Thread {
     #[must_use]
     #[inline]
     pub fn space(&self) -> Arc<AddressSpace> {
-        self.resources.lock().space.clone()
+        Arc::clone(&self.resources.lock().space)
     }
 
     /// Looks at its open files without keeping them. Nothing that may close one.
@@ -127,6 +127,6 @@ pub fn inherit(creator: &Thread, share_files: bool, share_fs: bool, share_space:
     Ok(Resources {
         files: if share_files { files } else { files.fork()? },
         fs: if share_fs { fs } else { Arc::new(fs.fork()) },
-        space: if share_space { space } else { space.fork().map_err(|_| Errno::ENOMEM)? },
+        space: if share_space { space } else { Tenant::new(space.fork().map_err(|_| Errno::ENOMEM)?) },
     })
 }

@@ -11,7 +11,7 @@ use super::*;
 use crate::Errno;
 use crate::fs::tmpfs::Tmpfs;
 use crate::fs::{FdTable, FileSystem, FsContext, Mount, Path};
-use crate::memory::{AddressSpace, MemoryLimits};
+use crate::memory::{AddressSpace, MemoryLimits, Tenant};
 use crate::signal::{Action, Disposition, Signal};
 use crate::task::{Task, host};
 use alloc::sync::Arc;
@@ -28,7 +28,7 @@ pub(crate) fn init() -> Arc<Thread> {
         let resources = Resources {
             files: FdTable::new(),
             fs: Arc::new(FsContext::new(Path::root_of(&mount))),
-            space: AddressSpace::new(1, MemoryLimits::INITIAL).unwrap(),
+            space: Tenant::new(AddressSpace::new(1, MemoryLimits::INITIAL).unwrap()),
         };
         resources::set_nothing(resources.clone());
         first_process(Name::new(b"init"), Limits::initial(1000), resources).unwrap().publish(task()).unwrap()

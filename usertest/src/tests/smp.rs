@@ -2,7 +2,7 @@
 
 use super::tests;
 use crate::call;
-use crate::check::{dies_of, in_child, must, within};
+use crate::check::{dies_of, exits, in_child, must, within};
 use crate::sys::*;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
@@ -10,6 +10,7 @@ tests!("smp":
     eight_threads_fault_the_same_anonymous_pages [60],
     eight_threads_fault_the_same_file_pages [60],
     eight_threads_break_the_same_copy_on_write_pages [60],
+    memory_of_a_program_that_ran_on_all_cores_returns_at_its_end,
     faulting_leaks_no_memory [60],
     no_stale_translation_after_mprotect [30],
     no_stale_translation_after_munmap [30],
@@ -93,6 +94,23 @@ fn faulting_leaks_no_memory() {
     assert!(lost < 8 * 1024, "{lost} kB are gone after faulting 40,000 kB");
 }
 
+fn memory_of_a_program_that_ran_on_all_cores_returns_at_its_end() {
+    let before = free_kb();
+    exits(
+        spawn(|| {
+            let at = must(anonymous(PAGES * PAGE));
+            for core in must(affinity()) {
+                must(set_affinity(0, &[core]));
+                (0..PAGES).for_each(|page| poke(at + page * PAGE, core));
+            }
+            0
+        }),
+        0,
+    );
+    let lost = before.saturating_sub(free_kb());
+    assert!(lost < 8 * 1024, "{lost} kB are gone with a program of 40,000 kB");
+}
+
 static PHASE: AtomicU32 = AtomicU32::new(0);
 static DONE: AtomicBool = AtomicBool::new(false);
 static FAULTS: AtomicUsize = AtomicUsize::new(0);
@@ -110,12 +128,16 @@ fn store(at: usize, value: u64) {
     unsafe { core::arch::asm!("str {v}, [{a}]", v = in(reg) value, a = in(reg) at) }
 }
 
-/// Writers store to the target for as long as the test runs.
+/// Writers store to the target for as long as the test runs. All are under way before the rounds begin: a thread that starts allocates
+/// memory, and must not be given the address that a round has just unmapped.
 fn with_writers(rounds: impl FnOnce()) {
+    const WRITERS: usize = 3;
     must(on_signal(libc::SIGSEGV, skip, 0));
+    let started = std::sync::Barrier::new(WRITERS + 1);
     std::thread::scope(|scope| {
-        for _ in 0..3 {
+        for _ in 0..WRITERS {
             scope.spawn(|| {
+                started.wait();
                 let mut value = 1;
                 while !DONE.load(Ordering::Relaxed) {
                     store(TARGET.load(Ordering::Relaxed), value);
@@ -123,6 +145,7 @@ fn with_writers(rounds: impl FnOnce()) {
                 }
             });
         }
+        started.wait();
         rounds();
         DONE.store(true, Ordering::Relaxed);
     });

@@ -21,7 +21,7 @@ mod tests;
 
 use alloc::sync::{Arc, Weak};
 use core::ops::Range;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 pub use self::advise::Advice;
 pub use self::fault::{Access, FaultSignal};
@@ -67,6 +67,8 @@ pub struct AddressSpace {
     /// Generation and ASID; see [`Asids`].
     context: AtomicU64,
     root: PhysAddr,
+    /// How many [`Tenant`](super::tenant::Tenant)s there are.
+    pub(super) tenants: AtomicUsize,
     state: SpinLock<State>,
 }
 
@@ -167,6 +169,7 @@ impl AddressSpace {
             me: me.clone(),
             context: AtomicU64::new(0),
             root: state.table.root(),
+            tenants: AtomicUsize::new(0),
             state: SpinLock::new(state),
         })
     }
@@ -265,6 +268,26 @@ impl AddressSpace {
         let mut gather = Gather::new(&self.context);
         let reached = state.clear_some(start, end.min(USER_LIMIT), limit, &mut gather);
         (reached < end.min(USER_LIMIT) && state.resident.all > 0).then_some(reached)
+    }
+
+    /// Whether several threads share it.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.tenants.load(Relaxed) > 1
+    }
+
+    /// Takes out all mappings and frees what they hold. Cores may still refer to the tables, so the TLBs are told.
+    pub(super) fn evacuate(&self) {
+        let mut state = self.state.lock();
+        let mut gather = Gather::new(&self.context);
+        state.clear(0, USER_LIMIT, &mut gather);
+        drop(gather);
+        state.counts = Counts::default();
+        state.free_top = state.layout.map_top;
+        let vmas = core::mem::replace(&mut state.vmas, VmaMap::new());
+        drop(state);
+        // The objects that were mapped may take locks of their own as they go.
+        drop(vmas);
     }
 
     /// Pages that are present.

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::prepare::NewProgram;
-use crate::memory::{self, MemoryLimits};
+use crate::memory::{self, MemoryLimits, Tenant};
 use crate::process::limits::Limits;
 use crate::process::notice::CHILD_SIGNAL;
 use crate::process::{Dumpable, Resources, Thread};
@@ -10,8 +10,8 @@ use crate::signal::AlternateStack;
 use alloc::sync::Arc;
 
 impl NewProgram {
-    /// Makes this the program of `thread`, which is the only one of its process and runs on this core. Returns what the old
-    /// program held, to be dropped when nothing of it is needed any more.
+    /// Makes this the program of `thread`, which is the only one of its process and runs on this core. What the old program
+    /// held is gone on return.
     ///
     /// # Errors
     /// `ENOMEM` when shared open files cannot be copied; nothing has happened then.
@@ -19,7 +19,7 @@ impl NewProgram {
         thread.unshare_files()?;
         let process = thread.process();
         let old = thread.resources();
-        let new = Resources { space: self.space, ..old };
+        let new = Resources { space: Tenant::new(self.space), ..old };
         memory::activate(&new.space);
         let files = new.files.clone();
         let old = thread.replace_resources(new);
