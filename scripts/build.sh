@@ -19,12 +19,15 @@ esac
 output=${CARGO_TARGET_DIR:-target}
 mkdir -p target
 
-cargo build -p usertest --release --target "$USERTEST_TARGET"
+# The same sources give the same bytes wherever they lie: a run in the deterministic mode repeats on another machine.
+paths="'--remap-path-prefix=$top=/lichen', '--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo'"
+
+cargo build -p usertest --release --target "$USERTEST_TARGET" --config "target.$USERTEST_TARGET.rustflags=[$paths]"
 "$OBJCOPY" --strip-debug "$output/$USERTEST_TARGET/release/usertest" target/usertest
 initramfs/build.sh --usertest target/usertest
 [ "$profile" != usertest ] || exit 0
 
-cargo build -p lichen --profile "$profile" --target "$KERNEL_TARGET"
+cargo build -p lichen --profile "$profile" --target "$KERNEL_TARGET" --config "target.$KERNEL_TARGET.rustflags=[$paths]"
 scripts/symbols.py "$output/$KERNEL_TARGET/$folder/lichen"
 "$OBJCOPY" -O binary "$output/$KERNEL_TARGET/$folder/lichen" "$image"
 echo "kernel: $image, $(($(stat -c %s "$image") / 1024)) KiB"

@@ -92,12 +92,11 @@ guest() {
     step "boot-$1" scripts/boot-test.py --smp "$1" --patience 2
 }
 
-# On 4 cores with lock checker, debug assertions and overflow checks: the self-tests, and the areas of usertest that share most.
+# On 4 cores with lock checker, debug assertions and overflow checks.
 checked() {
     step build-checked scripts/build.sh dev target/Image-checked
     step selftest-checked ./qemu-runner.sh --kernel target/Image-checked --icount "$SEED" --timeout 900 --selftest all
-    step usertest-checked ./qemu-runner.sh --kernel target/Image-checked --icount "$SEED" --timeout 900 \
-        --exec 'usertest process clone thread exec futex pipe mapping smp'
+    step usertest-checked ./qemu-runner.sh --kernel target/Image-checked --icount "$SEED" --timeout 1200 --exec usertest
 }
 
 case ${1:-all} in
