@@ -5,6 +5,8 @@ that one keeps a list of its tasks and of the locks that its cores hold. Nothing
 from its memory while it stands still.
 """
 
+import os
+
 import gdb
 
 MILLISECOND = 1_000_000
@@ -318,3 +320,7 @@ class Deadlock(Command):
 
 for command in (Cores, Tasks, Queues, Inboxes, Locks, Deadlock):
     command()
+
+# The compiler was told to call the place of the sources /lichen.
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+gdb.execute(f"set substitute-path /lichen {TOP}")
