@@ -9,8 +9,8 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use core::task::{Context, Poll, Waker};
 
 use libkernel::machine;
-use libkernel::sync::{IrqSpinLock, SpinLock};
-use libkernel::task::{AffinityMask, Task, with_current, yield_now};
+use libkernel::sync::{Hold, IrqSpinLock, SpinLock};
+use libkernel::task::{AffinityMask, Task, preempt, with_current, yield_now};
 use libkernel::time::Alarm;
 
 use super::tools::{MILLISECOND, Stop, finished, pause, spawn_on, spin, within};
@@ -29,6 +29,8 @@ pub const TESTS: &[SelfTest] = &[
     self_test!("stackful", block_on_refuses_where_it_may_not_sleep),
     self_test!("stackful", a_lock_holder_is_not_preempted),
     self_test!("stackful", a_loop_moves_to_every_core_and_keeps_its_registers).within(30),
+    self_test!("stackful", a_request_before_it_runs_is_honoured),
+    self_test!("stackful", a_request_in_a_masked_section_is_honoured_after_it),
     self_test!("stackful", stacks_come_back),
     self_test!("stackful", a_stack_in_a_stack),
     self_test!("stackful", a_switch_is_short),
@@ -297,6 +299,62 @@ async fn a_loop_moves_to_every_core_and_keeps_its_registers(cx: &Cx) -> Outcome 
     let (moves, switches) = (hog.accounting().migrations.get(), hog.accounting().involuntary_switches.get());
     cx.report(format_args!("{moves} moves, {switches} preemptions, {steps} steps"));
     check!(cores == 1 || moves >= 3 * cores as u64, "{moves} moves");
+    Ok(())
+}
+
+/// The scheduler is asked for after it has chosen the task, before its stack runs: an interrupt that came in between leaves no other trace.
+async fn a_request_before_it_runs_is_honoured(_: &Cx) -> Outcome {
+    for core in 0..crate::online_cores() {
+        let begun = Arc::new(AtomicUsize::new(0));
+        let (begins, looks) = (begun.clone(), begun.clone());
+        let mut inner = stackful(async move {
+            begins.fetch_add(1, Ordering::Relaxed);
+        })
+        .map_err(|error| alloc::format!("no stack: {error}"))?;
+        let early = Arc::new(AtomicUsize::new(0));
+        let (seen, mut polls) = (early.clone(), 0);
+        let outer = spawn_on(
+            core,
+            poll_fn(move |context| {
+                polls += 1;
+                if polls == 1 {
+                    preempt();
+                }
+                let result = Pin::new(&mut inner).poll(context);
+                if polls == 1 {
+                    seen.store(looks.load(Ordering::Relaxed), Ordering::Relaxed);
+                }
+                result
+            }),
+        );
+        check!(finished(&[outer]).await, "core {core}: it does not come to an end");
+        check_eq!(early.load(Ordering::Relaxed), 0);
+        check_eq!(begun.load(Ordering::Relaxed), 1);
+    }
+    Ok(())
+}
+
+async fn a_request_in_a_masked_section_is_honoured_after_it(_: &Cx) -> Outcome {
+    for core in 0..crate::online_cores() {
+        let turns = Arc::new(AtomicU64::new(0));
+        let taken = turns.clone();
+        let task = spawn_stackful_on(core, async move {
+            let runs = || with_current(|task| task.accounting().runs.get()).unwrap_or(0);
+            let before = runs();
+            let state = machine::mask_interrupts();
+            let held = Hold::new();
+            preempt();
+            drop(held);
+            machine::restore_interrupts(state);
+            let end = machine::monotonic_ns() + 100 * MILLISECOND;
+            while runs() == before && machine::monotonic_ns() < end {
+                registers::relax();
+            }
+            taken.store(runs() - before, Ordering::Relaxed);
+        })?;
+        check!(finished(&[task]).await, "core {core}: it does not come to an end");
+        check!(turns.load(Ordering::Relaxed) > 0, "core {core}: it was not preempted");
+    }
     Ok(())
 }
 

@@ -148,7 +148,10 @@ impl<F: Future> Future for Stackful<F> {
             debug_assert!(false, "a stackful future was polled after its end");
             return Poll::Pending;
         }
-        anchor.enter(context.waker());
+        if !anchor.enter(context.waker()) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         match anchor.state.get() {
             State::Finished => {
                 // SAFETY: `run` wrote the output before it said so, and it is taken once: a further poll ends above, and `drop` leaves it alone.
@@ -189,8 +192,9 @@ impl<F: Future> Drop for Stackful<F> {
 }
 
 impl Anchor {
-    /// Runs the stack until it switches back. On the stack of whoever polls.
-    fn enter(&self, waker: &Waker) {
+    /// Runs the stack until it switches back. On the stack of whoever polls. `false`, running nothing, if the scheduler was asked for since it
+    /// chose this task: no interrupt need come to make the code on the stack give way.
+    fn enter(&self, waker: &Waker) -> bool {
         // SAFETY: only changed below.
         let same = unsafe { &*self.waker.get() }.as_ref().is_some_and(|kept| kept.will_wake(waker));
         if !same {
@@ -209,10 +213,14 @@ impl Anchor {
             self.head.attach(None);
         }
         let interrupts = registers::save_and_mask_interrupts();
-        self.state.set(State::Running);
-        // SAFETY: interrupts are masked; `own` was prepared, or kept when the stack was left, and comes to use once for each.
-        unsafe { stack_switch::switch(self.executor.as_ptr(), self.own.get()) };
+        let runs = !core_local::this().need_resched();
+        if runs {
+            self.state.set(State::Running);
+            // SAFETY: interrupts are masked; `own` was prepared, or kept when the stack was left, and comes to use once for each.
+            unsafe { stack_switch::switch(self.executor.as_ptr(), self.own.get()) };
+        }
         registers::restore_interrupts(interrupts);
+        runs
     }
 
     /// Switches back to whoever polls; returns at the next [`enter`](Self::enter), perhaps on another core. Interrupts are masked.
@@ -310,9 +318,13 @@ pub fn leave_interrupt() {
     }
 }
 
-/// The last hold on this stack ended: makes up for a preemption that was held off.
+/// The last hold on this stack ended: makes up for a preemption that was held off. Where interrupts are masked it comes when they are not.
 pub fn preemption_point() {
     if registers::interrupts_masked() {
+        let core = core_local::this();
+        if core.need_resched() && !core.in_interrupt() {
+            time::set_slice_end(Some(machine::monotonic_ns()));
+        }
         return;
     }
     let interrupts = registers::save_and_mask_interrupts();

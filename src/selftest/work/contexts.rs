@@ -3,16 +3,16 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use libkernel::machine;
 use libkernel::memory::{KernelHeap, frames};
 use libkernel::message::{self, remote_call};
-use libkernel::sync::Completion;
-use libkernel::task::with_current;
+use libkernel::sync::{Completion, IrqSpinLock};
+use libkernel::task::{Activity, with_current};
 use libkernel::time::sleep_until;
 
 use super::{MILLISECOND, counting, gated, in_interrupt, interrupt, soon, system};
-use crate::selftest::tools::{Tally, run_on, spawn_on};
+use crate::selftest::tools::{Tally, pause, run_on, spawn_on};
 use crate::selftest::{Cx, Outcome, SelfTest};
 
 pub const TESTS: &[SelfTest] = &[
@@ -50,38 +50,56 @@ async fn every_waiter_is_told(_: &Cx) -> Outcome {
     Ok(())
 }
 
-/// WQ8: being idle is not a task, so it can neither wait nor be queued.
+/// What an interrupt finds on the core that it comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// Not in an interrupt.
+    NoInterrupt,
+    /// The core is idle.
+    Nobody,
+    /// It interrupted this task.
+    Task(Activity),
+}
+
+impl Found {
+    fn here() -> Self {
+        match with_current(|task| task.activity()) {
+            _ if !machine::in_interrupt() => Self::NoInterrupt,
+            None => Self::Nobody,
+            Some(activity) => Self::Task(activity),
+        }
+    }
+}
+
+/// WQ8: being idle is not a task, so it can neither wait nor be queued. Whoever an interrupt finds is being polled; when nothing is to be done
+/// it finds nobody.
 async fn an_idle_core_has_no_task(_: &Cx) -> Outcome {
     check!(with_current(|_| ()).is_some());
-    // What the tests before left behind is done.
-    sleep_until(machine::monotonic_ns() + MILLISECOND).await;
-    for core in 1..crate::online_cores() {
-        // From core 0, which is none of them. A task from before, or a worker, may have a last thing to do there.
-        let seen = run_on(0, async move {
-            let mut seen = (false, false);
-            for _ in 0..100 {
-                let (message, answer) = remote_call(|| (with_current(|_| ()).is_none(), machine::in_interrupt()));
+    for core in 0..crate::online_cores() {
+        loop {
+            let found = if core == machine::core_id() {
+                // This task sleeps soon, or is interrupted.
+                let (answer, told) = (Arc::new(IrqSpinLock::new(None)), Tally::new());
+                let (seen, tell) = (answer.clone(), told.clone());
+                in_interrupt(move || {
+                    *seen.lock() = Some(Found::here());
+                    tell.add();
+                });
+                told.reach(1).await;
+                *answer.lock()
+            } else {
+                let (message, answer) = remote_call(Found::here);
                 message::send(core, message);
-                seen = answer.wait().await;
-                if seen == (true, true) {
-                    break;
-                }
-                sleep_until(machine::monotonic_ns() + MILLISECOND).await;
+                Some(answer.wait().await)
+            };
+            match found {
+                Some(Found::Nobody) => break,
+                Some(Found::Task(Activity::Running)) => {}
+                _ => return Err(alloc::format!("core {core}: the interrupt found {found:?}")),
             }
-            seen
-        })
-        .await;
-        check_eq!(seen, (true, true));
+            pause(1).await;
+        }
     }
-    let (tasks, looked) = (Arc::new(AtomicUsize::new(0)), Tally::new());
-    let (seen, tell) = (tasks.clone(), looked.clone());
-    // While this task sleeps its core is idle, and the interrupt finds nobody.
-    in_interrupt(move || {
-        seen.fetch_add(usize::from(with_current(|_| ()).is_some()), Ordering::SeqCst);
-        tell.add();
-    });
-    looked.reach(1).await;
-    check_eq!(tasks.load(Ordering::SeqCst), 0);
     Ok(())
 }
 
