@@ -23,6 +23,7 @@ pub mod io;
 pub mod machine;
 pub mod memory;
 pub mod message;
+pub mod net;
 pub mod poll;
 pub mod process;
 pub mod random;

@@ -9,9 +9,10 @@ use alloc::sync::Arc;
 use libkernel::fs::metadata::{DeviceId, FileType};
 use libkernel::fs::mount::{self, Mount, Path};
 use libkernel::fs::tmpfs::Tmpfs;
-use libkernel::fs::{Caller, FsContext, initramfs, memory_devices, namespace};
+use libkernel::fs::{Caller, FsContext, initramfs, memory_devices, namespace, procfs};
 use libkernel::machine;
 use libkernel::memory::{PAGE_SIZE, frames};
+use libkernel::net::unix;
 use libkernel::process::Credentials;
 use libkernel::sync::{SetOnce, WaitQueue};
 use libkernel::task::{Task, uninterruptible};
@@ -38,6 +39,7 @@ pub fn init(platform: &'static Platform) {
     memory_devices::register(log_line);
     facts::register();
     counters::register();
+    procfs::register("net/unix", 0o444, Arc::new(unix::show));
     make_console(&context);
     let Ok(unpacking) = stackful(async move { unpack(platform, context) }) else {
         panic::give_up(format_args!("too little memory"))

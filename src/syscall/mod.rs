@@ -7,6 +7,7 @@
 mod argument;
 mod barrier;
 mod clone;
+mod control_message;
 mod credentials;
 mod descriptor;
 mod directory;
@@ -31,6 +32,9 @@ mod read_write;
 mod remote_memory;
 mod schedule;
 mod signal;
+mod socket;
+mod socket_message;
+mod socket_option;
 mod system;
 mod table;
 mod time;

@@ -47,7 +47,8 @@ static MEMORY: SetOnce<(Arc<Tmpfs>, Arc<Mount>)> = SetOnce::new();
 static NEXT_INO: AtomicU64 = AtomicU64::new(2);
 
 fn node(device: DeviceId, ino: u64, kind: FileType, (uid, gid): (u32, u32), pipe: Option<Arc<Pipe>>) -> Arc<dyn Inode> {
-    Arc::new(Node { attributes: Attributes::new(device, ino, kind, 0o600, uid, gid), pipe })
+    let permissions = if kind == FileType::Socket { 0o777 } else { 0o600 };
+    Arc::new(Node { attributes: Attributes::new(device, ino, kind, permissions, uid, gid), pipe })
 }
 
 fn mount(slot: &'static SetOnce<Arc<Mount>>, name: &'static str, magic: u64) -> Result<Arc<Mount>> {

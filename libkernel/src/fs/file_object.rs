@@ -101,6 +101,17 @@ pub trait FileObject: Any + Send + Sync {
         false
     }
 
+    /// How long a read, or else a write, waits before it fails with `EAGAIN`, in nanoseconds; `None`: for ever.
+    fn timeout(&self, reading: bool) -> Option<u64> {
+        let _ = reading;
+        None
+    }
+
+    /// Whether a write that fails with `EPIPE` also raises `SIGPIPE`.
+    fn signals_broken_pipe(&self) -> bool {
+        true
+    }
+
     /// Whether it can be waited for at all; epoll(7) refuses what cannot.
     fn can_poll(&self) -> bool {
         true

@@ -40,7 +40,7 @@ pub mod virtual_fs;
 pub mod walk;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use caller::Caller;
 pub use context::FsContext;
