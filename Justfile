@@ -41,6 +41,10 @@ loom *FILTER:
 miri *FILTER:
     scripts/test.sh miri {{FILTER}}
 
+# Break the properties of scripts/mutations one after the other, and see the test of each fail; slow
+mutations *NAMES:
+    scripts/mutation-test.sh {{NAMES}}
+
 # usertest in Lichen on N cores
 usertest N="4" *ARGUMENTS: build
     ./qemu-runner.sh --smp {{N}} --timeout 1800 --exec 'usertest {{ARGUMENTS}}'

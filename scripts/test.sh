@@ -95,6 +95,7 @@ guest() {
 # On 4 cores with lock checker, debug assertions and overflow checks.
 checked() {
     step build-checked scripts/build.sh dev target/Image-checked
+    step milestones-checked scripts/milestone-test.sh target/Image-checked
     step selftest-checked ./qemu-runner.sh --kernel target/Image-checked --icount "$SEED" --timeout 900 --selftest all
     step usertest-checked ./qemu-runner.sh --kernel target/Image-checked --icount "$SEED" --timeout 1200 --exec usertest
 }
@@ -118,6 +119,7 @@ case ${1:-all} in
         LOOM_MAX_PREEMPTIONS=2 loom
         step build scripts/build.sh release
         step runner scripts/runner-test.sh
+        step milestones scripts/milestone-test.sh
         step panics scripts/panic-test.sh
         step bad-input scripts/bad-input-test.sh
         step bench-tables python3 scripts/bench/tests.py

@@ -9,6 +9,7 @@ mod console_log;
 mod drivers;
 mod fs;
 mod memory;
+mod milestones;
 mod panic;
 mod process;
 mod rcu;
@@ -94,6 +95,7 @@ extern "C" fn kernel_main(tree: u64, load_address: u64) -> ! {
         panic::give_up(format_args!("too little memory"));
     }
     log::info!("Lichen {} on {} cores", env!("CARGO_PKG_VERSION"), platform.core_count);
+    milestones::memory();
 
     if let Err(error) = gic::init(platform) {
         panic::give_up(format_args!("no interrupt controller: {error}"));
@@ -121,10 +123,13 @@ extern "C" fn kernel_main(tree: u64, load_address: u64) -> ! {
     start_cores(platform);
     watchdog::start();
     let first = Task::new("boot", async {
-        let first = process::first(fs::root().await);
-        if task::kernel_thread::init().and_then(|()| work::init()).is_err() {
+        let root = fs::root().await;
+        milestones::root(&root);
+        let first = process::first(root);
+        if task::kernel_thread::init().and_then(|()| rcu::start_workers()).and_then(|()| work::init()).is_err() {
             panic::give_up(format_args!("too little memory"));
         }
+        milestones::services(&first).await;
         match command_line().self_tests.as_deref() {
             Some(names) => selftest::start(names, first),
             None => process::start_init(command_line(), first),
@@ -153,11 +158,16 @@ fn start_cores(platform: &Platform) {
     if platform.cores_left_out > 0 {
         log::warn!("{} cores more than Lichen can use are left out", platform.cores_left_out);
     }
+    let mut left_out = 0;
     'cores: for core in 1..wanted {
-        let Some(affinity) = platform.cores.get(core) else { break };
+        let Some(affinity) = platform.cores.get(core) else {
+            left_out = wanted - core;
+            break;
+        };
         AWAITED.store(core, Ordering::Release);
         if let Err(error) = arch::smp::start_core(core, *affinity) {
             log::warn!("core {core} could not be started: {error}");
+            left_out = wanted - core;
             break;
         }
         let until = timer::monotonic_ns() + PATIENCE;
@@ -166,6 +176,7 @@ fn start_cores(platform: &Platform) {
                 && AWAITED.compare_exchange(core, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
             {
                 log::warn!("core {core} did not come up");
+                left_out = wanted - core;
                 break 'cores;
             }
             registers::relax();
@@ -174,6 +185,7 @@ fn start_cores(platform: &Platform) {
     // The archive may be unpacked by now; programs start after this.
     sysfs::set_online_cores(online_cores());
     log::info!("{} cores online", online_cores());
+    milestones::cores(wanted, left_out);
 }
 
 /// Any other core's way into the kernel.

@@ -1,6 +1,6 @@
-//! Lichen's own part of `/proc`: what each core counted about interrupts, messages, stealing and scheduling.
+//! Lichen's own part of `/proc`: what each core counted about interrupts, messages, stealing, scheduling, memory and grace periods.
 //!
-//! `/proc/lichen/messages` and `/proc/lichen/steals` are tables with a line for each core, below a line of headings.
+//! `/proc/lichen/messages`, `steals`, `heap` and `rcu` are tables with a line for each core, below a line of headings.
 #![forbid(unsafe_code)]
 
 use alloc::sync::Arc;
@@ -12,6 +12,7 @@ use libkernel::fs::procfs;
 use libkernel::fs::virtual_fs::Text;
 use libkernel::memory::KernelHeap;
 use libkernel::message;
+use libkernel::rcu;
 use libkernel::sched::load;
 
 use crate::drivers::interrupts;
@@ -23,6 +24,8 @@ pub fn register() {
     procfs::register("interrupts", 0o444, Arc::new(interrupt_counts));
     procfs::register("lichen/messages", 0o444, Arc::new(messages));
     procfs::register("lichen/steals", 0o444, Arc::new(steals));
+    procfs::register("lichen/heap", 0o444, Arc::new(heap));
+    procfs::register("lichen/rcu", 0o444, Arc::new(grace_periods));
     procfs::set_interrupt_count(all_interrupts);
 }
 
@@ -78,6 +81,31 @@ fn steals(_root: &Path, text: &mut Text) -> Result<()> {
             counted.migrated.load(Relaxed),
             account.turns,
             account.dropped,
+        ))?;
+    }
+    Ok(())
+}
+
+fn heap(_root: &Path, text: &mut Text) -> Result<()> {
+    text.push(b"core allocations\n")?;
+    for core in 0..online_cores() {
+        text.write_fmt(format_args!("{core} {}\n", KernelHeap::allocations_of(core)))?;
+    }
+    Ok(())
+}
+
+fn grace_periods(_root: &Path, text: &mut Text) -> Result<()> {
+    text.push(b"core grace-periods requests deferred run waiting\n")?;
+    for core in 0..online_cores() {
+        let Some(counted) = rcu::statistics(core) else { continue };
+        // Those that were run first: what runs meanwhile then counts as waiting, not as run before it was deferred.
+        let run = counted.callbacks();
+        let deferred = counted.deferred();
+        text.write_fmt(format_args!(
+            "{core} {} {} {deferred} {run} {}\n",
+            counted.periods(),
+            counted.requests(),
+            deferred.saturating_sub(run),
         ))?;
     }
     Ok(())

@@ -2,18 +2,17 @@
 //! period that does not end. The protocol is `libkernel::rcu`; its quiescent states are told by the executor, the idle loop and the loop
 //! of a user thread.
 
-use alloc::sync::Arc;
-use core::fmt::Write;
+use alloc::format;
 use core::future::poll_fn;
 use core::task::Poll;
 
-use libkernel::machine;
 use libkernel::rcu::{self, Plan};
-use libkernel::task::{AffinityMask, Task, yield_now};
+use libkernel::task::yield_now;
 use libkernel::time::Alarm;
+use libkernel::{Result, machine};
 
-use crate::console_log::Line;
 use crate::drivers::core_online;
+use crate::task::kernel_thread::{Placement, prepare};
 use crate::whereabouts;
 
 /// How many callbacks a worker runs before it lets others run.
@@ -23,16 +22,20 @@ const BATCH: usize = 32;
 pub fn init() {
     core_online::register("read-copy-update", |core| {
         rcu::online(core, crate::platform().core_count);
-        rcu::set_worker(new_worker(core));
     });
 }
 
-fn new_worker(core: usize) -> Arc<Task> {
-    let mut name = Line::new();
-    let _ = write!(name, "rcu/{core}");
-    let task = Task::new(core::str::from_utf8(name.bytes()).unwrap_or("rcu"), work());
-    task.parameters().set_affinity(AffinityMask::only(core));
-    task
+/// Starts the workers of all cores that are online, as kernel threads: `rcu/0` and so on.
+///
+/// # Errors
+/// `ENOMEM`, `EAGAIN`, `ESRCH`: as for [`prepare`].
+pub fn start_workers() -> Result<()> {
+    for core in 0..crate::online_cores() {
+        // A worker is never stopped: what is retired on its core needs it.
+        let worker = prepare(&format!("rcu/{core}"), Placement::on(core), |_| work())?;
+        rcu::set_worker(core, worker.task());
+    }
+    Ok(())
 }
 
 /// Runs callbacks whose grace period is over, begins a grace period when patience ends, and reports one that does not end.

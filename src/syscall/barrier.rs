@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{Ordering, fence};
 
 use libkernel::message::{self, remote_call};
+use libkernel::task::uninterruptible;
 use libkernel::{Errno, Result, machine};
 
 use super::{Context, Outcome};
@@ -67,7 +68,7 @@ pub async fn membarrier_blocking(_cx: &mut Context, _command: u32, _flags: u32, 
         answers.push(answer);
     }
     for answer in answers {
-        answer.wait().await;
+        uninterruptible(answer.wait()).await;
     }
     barrier();
     Ok(0)

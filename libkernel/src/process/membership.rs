@@ -7,7 +7,7 @@ use super::table;
 use super::thread::Thread;
 use super::usage::Usage;
 use crate::memory::{AddressSpace, PAGE_SIZE};
-use crate::task::Task;
+use crate::task::{Task, killable};
 use crate::{Errno, Result};
 use alloc::sync::Arc;
 
@@ -114,15 +114,15 @@ pub async fn become_only_thread(thread: &Arc<Thread>) -> Result<()> {
         threads.exec = true;
     }
     process.signals().end_others(thread.signals());
-    let outcome = crate::poll::wait_for(|table| {
+    let alone = crate::poll::wait_for(|table| {
         table.register(process.events());
         let threads = process.threads.lock();
         if threads.ending.is_some() {
             return Some(Err(Errno::ERESTARTNOINTR));
         }
         (threads.alive.len() == 1).then_some(Ok(()))
-    })
-    .await;
+    });
+    let outcome = killable(alone).await;
     process.threads.lock().exec = false;
     outcome?;
     if !thread.is_leader() {

@@ -3,6 +3,7 @@
 
 use super::process::Process;
 use super::thread::Thread;
+use crate::task::killable;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
@@ -26,9 +27,9 @@ impl Process {
 
 /// Waits until `child` returns the memory that it borrowed from `creator`, or `creator` has to end.
 pub async fn wait_for_return(creator: &Arc<Thread>, child: &Arc<Process>) {
-    crate::poll::wait_for(|table| {
+    let returned = crate::poll::wait_for(|table| {
         table.register(child.events());
-        (!child.borrows_memory() || creator.signals().must_leave()).then_some(())
-    })
-    .await;
+        (!child.borrows_memory() || creator.signals().is_doomed()).then_some(())
+    });
+    killable(returned).await;
 }

@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use super::{backend, owned};
 use crate::Result;
 use crate::sync::WaitQueue;
+use crate::task::uninterruptible;
 
 /// Who waits, and for how many things.
 pub(super) struct Countdown {
@@ -25,7 +26,7 @@ impl Countdown {
     }
 
     async fn wait(&self) {
-        self.queue.wait_until(|| (self.left.load(Ordering::Acquire) == 0).then_some(())).await;
+        uninterruptible(self.queue.wait_until(|| (self.left.load(Ordering::Acquire) == 0).then_some(()))).await;
     }
 }
 

@@ -27,6 +27,7 @@ per_cpu! {
 pub struct Statistics {
     periods: AtomicU64,
     requests: AtomicU64,
+    deferred: AtomicU64,
     callbacks: AtomicU64,
 }
 
@@ -39,6 +40,11 @@ impl Statistics {
     /// Requests that it sent for them: none to a core that is idle.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Callbacks that were left to its worker: objects retired, closures deferred.
+    pub fn deferred(&self) -> u64 {
+        self.deferred.load(Ordering::Relaxed)
     }
 
     /// Callbacks that its worker ran.
@@ -64,6 +70,7 @@ static CORES: [Core; MAX_CORES] = [const {
         statistics: Statistics {
             periods: AtomicU64::new(0),
             requests: AtomicU64::new(0),
+            deferred: AtomicU64::new(0),
             callbacks: AtomicU64::new(0),
         },
     }
@@ -93,6 +100,14 @@ fn count(counter: &AtomicU64, more: u64) {
     counter.store(counter.load(Ordering::Relaxed) + more, Ordering::Relaxed);
 }
 
+/// Interrupts are masked: a handler may defer too.
+#[inline]
+fn count_deferred() {
+    if let Some(core) = this() {
+        count(&core.statistics.deferred, 1);
+    }
+}
+
 fn wake_worker() {
     if let Some(worker) = this().and_then(|core| core.worker.get()) {
         worker.wake();
@@ -109,12 +124,11 @@ pub fn online(core: usize, cores: usize) {
     leave_idle();
 }
 
-/// Says which task, bound to this core, runs what was deferred ([`run_callbacks`], [`plan`]).
-pub fn set_worker(worker: Arc<Task>) {
-    if let Some(core) = this()
-        && core.worker.set(worker).is_ok()
-    {
-        wake_worker();
+/// Says which task, bound to that core, runs what was deferred there ([`run_callbacks`], [`plan`]), and wakes it: what was deferred before
+/// waits until then. Grace periods that somebody waits for need no worker.
+pub fn set_worker(core: usize, worker: &Arc<Task>) {
+    if CORES.get(core).is_some_and(|core| core.worker.set(worker.clone()).is_ok()) {
+        worker.wake();
     }
 }
 
@@ -200,6 +214,7 @@ pub fn answered(answer: Box<GraceRequest>) {
 #[inline]
 pub(super) fn defer(callback: Callback) {
     let interrupts = machine::mask_interrupts();
+    count_deferred();
     if with(|grace| grace.defer(callback, machine::monotonic_ns)) {
         wake_worker();
     }
@@ -232,6 +247,7 @@ pub(super) fn barrier() -> Result<Arc<Countdown>> {
 
 fn defer_urgently(callback: Callback) {
     let interrupts = machine::mask_interrupts();
+    count_deferred();
     with(|grace| grace.defer_urgently(callback, machine::monotonic_ns()));
     wake_worker();
     machine::restore_interrupts(interrupts);

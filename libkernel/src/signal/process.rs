@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use linux_raw_sys::general as abi;
 
 use super::action::{Action, Actions, Disposition};
-use super::number::{Signal, SignalSet};
+use super::number::{DefaultAction, Signal, SignalSet};
 use super::queue::Queue;
 use super::stop::{StateChange, Stop};
 use super::thread::ThreadSignals;
@@ -146,6 +146,23 @@ impl ProcessSignals {
 
     pub(super) fn end_protection(&self) {
         self.protected.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether one of the signals ends the process when it is taken. As on Linux, one that leaves a core dump is not known to before.
+    pub(super) fn would_end_by(&self, signals: SignalSet) -> bool {
+        let ends = |signal: Signal| {
+            self.action(signal).disposition == Disposition::Default
+                && signal.default_action() == DefaultAction::Terminate
+                && !self.is_protected()
+        };
+        let mut rest = signals;
+        while let Some(signal) = rest.first() {
+            if ends(signal) {
+                return true;
+            }
+            rest = rest.without(signal);
+        }
+        false
     }
 
     /// What to do about children that change state.

@@ -231,6 +231,12 @@ impl ThreadSignals {
         self.leaving.load(Ordering::Relaxed) || self.process.is_ending()
     }
 
+    /// Whether the thread has to end, or will when it takes the signals that wait for it: what a killable wait ends for.
+    pub fn is_doomed(&self) -> bool {
+        let deliverable = (self.pending() | self.process.pending()).minus(self.blocked());
+        self.must_leave() || self.process.would_end_by(deliverable)
+    }
+
     /// Makes this thread leave at its next look.
     pub fn leave(&self) {
         self.leaving.store(true, Ordering::SeqCst);

@@ -52,6 +52,6 @@ pub use runnable::Runnable;
 pub use stack_head::StackHead;
 pub use state::{Activity, TaskState};
 pub use task::{Decision, Task, TaskId};
-pub use uninterruptible::uninterruptible;
+pub use uninterruptible::{killable, uninterruptible};
 pub use wait_location::WaitLocation;
 pub use yielding::{YieldNow, yield_now};

@@ -9,7 +9,7 @@ use core::future::Future;
 use core::mem::ManuallyDrop;
 use core::num::NonZeroU64;
 use core::pin::Pin;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core::task::{Context, Poll, Waker};
 
 #[cfg(debug_assertions)]
@@ -56,6 +56,8 @@ type TaskFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub struct Task {
     state: TaskState,
     interrupt: AtomicBool,
+    /// How many waits are under way that no signal handler ends.
+    unyielding: AtomicU32,
     id: TaskId,
     /// Belongs to whoever polls the task, that is, to whoever took the state from ready to running.
     future: UnsafeCell<Option<TaskFuture>>,
@@ -97,6 +99,7 @@ impl Task {
         let task = Self {
             state: TaskState::new(),
             interrupt: AtomicBool::new(false),
+            unyielding: AtomicU32::new(0),
             id,
             future: UnsafeCell::new(Some(future)),
             scheduling: UnsafeCell::new(Scheduling { entity: Entity::new(id.get()), node: message::Node::new() }),
@@ -210,6 +213,19 @@ impl Task {
     #[inline]
     pub fn interrupted(&self) -> bool {
         self.interrupt.load(Ordering::Acquire)
+    }
+
+    /// Whether it is in a wait that no signal handler ends: see [`uninterruptible`](super::uninterruptible).
+    pub fn is_uninterruptible(&self) -> bool {
+        self.unyielding.load(Ordering::Relaxed) > 0
+    }
+
+    pub(super) fn begin_uninterruptible(&self) {
+        self.unyielding.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn end_uninterruptible(&self) {
+        self.unyielding.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// A waker of this task.

@@ -1,13 +1,14 @@
-//! Waits that no signal ends, and the list of those that sleep so: for the report of tasks that do it for too long.
+//! Waits that no signal handler ends, and the list of those that no signal ends at all: for the report of tasks that sleep so for too long.
 //!
-//! The list belongs to this module, in order of time. It is changed by the tasks that sleep, and looked at by the kernel's watchdog task;
-//! both may take a plain lock. Somebody who waits interruptibly, or for a while only, pays nothing.
+//! The list belongs to this module. It is changed by the tasks that sleep, and looked at by the kernel's watchdog task; both may take a
+//! plain lock. A wait takes a place that another has left, so that it needs no memory but when more tasks wait than ever before;
+//! one that finds none then is not listed, and goes on. Somebody who waits interruptibly, or for a while only, pays nothing.
 #![forbid(unsafe_code)]
 
-use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::future::Future;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use core::task::Waker;
+use core::task::{Poll, Waker};
 
 use super::Task;
 use crate::machine;
@@ -15,6 +16,8 @@ use crate::sync::{SpinLock, WaitQueue};
 
 /// Nanoseconds after which a sleep is too long.
 pub const PATIENCE: u64 = 120_000_000_000;
+/// Places that there are from the beginning.
+const PLACES: usize = 64;
 
 struct Sleeper {
     since: u64,
@@ -23,54 +26,123 @@ struct Sleeper {
 }
 
 struct Sleepers {
-    list: BTreeMap<u64, Sleeper>,
+    places: Vec<Option<Sleeper>>,
+    /// The places that are empty; as large as `places`, so that leaving one needs no memory.
+    free: Vec<usize>,
     /// Whether the watchdog will look at the list of its own accord.
     attended: bool,
 }
 
-static SLEEPERS: SpinLock<Sleepers> = SpinLock::new(Sleepers { list: BTreeMap::new(), attended: true });
+impl Sleepers {
+    /// Puts a sleeper into a place, if there is one to be had.
+    fn insert(&mut self, sleeper: Sleeper) -> Option<usize> {
+        if self.free.is_empty() {
+            let more = self.places.len().max(PLACES);
+            self.grow(more)?;
+        }
+        let place = self.free.pop()?;
+        *self.places.get_mut(place)? = Some(sleeper);
+        Some(place)
+    }
+
+    fn grow(&mut self, more: usize) -> Option<()> {
+        let count = self.places.len();
+        self.places.try_reserve(more).ok()?;
+        self.free.try_reserve(count + more).ok()?;
+        self.places.extend((0..more).map(|_| None));
+        self.free.extend((count..count + more).rev());
+        Some(())
+    }
+
+    fn remove(&mut self, place: usize) -> Option<Sleeper> {
+        let sleeper = self.places.get_mut(place)?.take();
+        self.free.push(place);
+        sleeper
+    }
+}
+
+static SLEEPERS: SpinLock<Sleepers> = SpinLock::new(Sleepers { places: Vec::new(), free: Vec::new(), attended: true });
 /// Whether the list is to be looked at earlier than was said.
 static NEWS: AtomicBool = AtomicBool::new(false);
 static LISTENER: WaitQueue = WaitQueue::new();
-static LAST: AtomicU64 = AtomicU64::new(0);
 static LIMIT: AtomicU64 = AtomicU64::new(PATIENCE);
 
-/// Waits for `future` although no signal can end the wait; a sleep beyond [`PATIENCE`] is reported, with the task and the place.
-pub async fn uninterruptible<F: Future>(future: F) -> F::Output {
+/// Waits for `future`, which a fatal signal ends, but no handler of a signal: `ps` shows `D` meanwhile.
+pub async fn killable<F: Future>(future: F) -> F::Output {
     let mut future = core::pin::pin!(future);
-    let mut entry = None;
+    let mut mark = None;
     core::future::poll_fn(|context| {
         let result = future.as_mut().poll(context);
-        if result.is_pending() && entry.is_none() {
-            entry = Some(Entry::new(context.waker()));
-        }
+        mark_wait(&result, &mut mark, || Mark::new(context.waker().clone()));
         result
     })
     .await
 }
 
-/// A place in the list.
-struct Entry(u64);
+/// Waits for `future` although no signal can end the wait: `ps` shows `D` meanwhile, and a sleep beyond [`PATIENCE`] is reported, with
+/// the task and the place.
+pub async fn uninterruptible<F: Future>(future: F) -> F::Output {
+    let mut future = core::pin::pin!(future);
+    let mut marks = None;
+    core::future::poll_fn(|context| {
+        let result = future.as_mut().poll(context);
+        mark_wait(&result, &mut marks, || (Mark::new(context.waker().clone()), Entry::new(context.waker())));
+        result
+    })
+    .await
+}
+
+/// Makes the mark when a wait begins, and drops it when it is over.
+fn mark_wait<T, M>(result: &Poll<T>, mark: &mut Option<M>, new: impl FnOnce() -> M) {
+    match result {
+        Poll::Pending if mark.is_none() => *mark = Some(new()),
+        Poll::Pending => {}
+        Poll::Ready(_) => *mark = None,
+    }
+}
+
+/// Marks the task of a waker as uninterruptible while it lives.
+struct Mark(Waker);
+
+impl Mark {
+    fn new(waker: Waker) -> Self {
+        if let Some(task) = Task::from_waker(&waker) {
+            task.begin_uninterruptible();
+        }
+        Self(waker)
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        if let Some(task) = Task::from_waker(&self.0) {
+            task.end_uninterruptible();
+        }
+    }
+}
+
+/// A place in the list, if there was one.
+struct Entry(Option<usize>);
 
 impl Entry {
     fn new(waker: &Waker) -> Self {
-        let ticket = LAST.fetch_add(1, Ordering::Relaxed);
         let sleeper = Sleeper { since: machine::monotonic_ns(), waker: waker.clone(), reported: false };
-        let attended = {
+        let (place, attended) = {
             let mut sleepers = SLEEPERS.lock();
-            sleepers.list.insert(ticket, sleeper);
-            core::mem::replace(&mut sleepers.attended, true)
+            let place = sleepers.insert(sleeper);
+            (place, core::mem::replace(&mut sleepers.attended, true))
         };
         if !attended {
             tell();
         }
-        Self(ticket)
+        Self(place)
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let sleeper = SLEEPERS.lock().list.remove(&self.0);
+        let Some(place) = self.0 else { return };
+        let sleeper = SLEEPERS.lock().remove(place);
         // Not under the lock: it may be the last reference to the task.
         drop(sleeper);
     }
@@ -81,9 +153,10 @@ impl Drop for Entry {
 pub fn check(now: u64, mut report: impl FnMut(&Task, u64)) -> Option<u64> {
     let limit = LIMIT.load(Ordering::Relaxed);
     loop {
-        let waker = {
+        let (waker, since) = {
             let mut sleepers = SLEEPERS.lock();
-            let Some(next) = sleepers.list.values_mut().find(|sleeper| !sleeper.reported) else {
+            let unreported = sleepers.places.iter_mut().flatten().filter(|sleeper| !sleeper.reported);
+            let Some(next) = unreported.min_by_key(|sleeper| sleeper.since) else {
                 sleepers.attended = false;
                 return None;
             };
@@ -93,8 +166,8 @@ pub fn check(now: u64, mut report: impl FnMut(&Task, u64)) -> Option<u64> {
             next.reported = true;
             (next.waker.clone(), next.since)
         };
-        if let Some(task) = Task::from_waker(&waker.0) {
-            report(task, now.saturating_sub(waker.1));
+        if let Some(task) = Task::from_waker(&waker) {
+            report(task, now.saturating_sub(since));
         }
     }
 }
@@ -141,6 +214,7 @@ mod tests {
             let next = check(now, |task, lasted| seen.push((task.id(), lasted)));
             (seen, next)
         };
+        assert!(task.is_uninterruptible());
         assert_eq!(reports(1000), (Vec::new(), Some(1000 + PATIENCE)));
         assert_eq!(reports(1000 + PATIENCE), ([(task.id(), PATIENCE)].to_vec(), None));
         assert_eq!(reports(1000 + 2 * PATIENCE), (Vec::new(), None));
@@ -148,7 +222,8 @@ mod tests {
         *go.lock() = true;
         queue.wake_all();
         tasks::run_until_idle();
-        assert!(SLEEPERS.lock().list.is_empty());
+        assert!(SLEEPERS.lock().places.iter().all(Option::is_none));
+        assert!(!task.is_uninterruptible());
 
         // A sleep that begins now is noticed by whoever waits for that.
         let noticed = Task::new("watchdog", news());

@@ -16,6 +16,7 @@ use super::state::{ItemState, Queueing, Ticket, Turn};
 use crate::machine;
 use crate::message::{Envelope, Node, Post};
 use crate::sync::WaitQueue;
+use crate::task::uninterruptible;
 
 /// Why an item was not queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +91,7 @@ impl Work {
         let item = &self.0;
         let cancelled = item.give_back(item.state.block());
         let _unblock = Unblock(item);
-        item.changed.wait_until(|| item.state.is_at_rest().then_some(())).await;
+        uninterruptible(item.changed.wait_until(|| item.state.is_at_rest().then_some(()))).await;
         last();
         cancelled
     }
@@ -99,7 +100,7 @@ impl Work {
     pub async fn flush(&self) {
         let item = &self.0;
         if let Some(target) = item.state.target() {
-            item.changed.wait_until(|| item.state.has_reached(target).then_some(())).await;
+            uninterruptible(item.changed.wait_until(|| item.state.has_reached(target).then_some(()))).await;
         }
     }
 

@@ -14,6 +14,7 @@ use super::state::Ticket;
 use super::strand::Strand;
 use super::{DelayedWork, Work};
 use crate::sync::WaitQueue;
+use crate::task::uninterruptible;
 
 /// Where a queue's items go.
 enum Runner {
@@ -87,7 +88,7 @@ impl WorkQueue {
     /// those that items ask for meanwhile included.
     pub async fn flush(&self) {
         let begin = || self.flushing.compare_exchange(false, true, Ordering::AcqRel, Ordering::Relaxed).ok();
-        self.changed.wait_until(begin).await;
+        uninterruptible(self.changed.wait_until(begin)).await;
         let _done = Flush(self);
         // What a flush left behind that was given up in the middle has to be over before a colour means "before" again.
         self.settled().await;
@@ -96,12 +97,12 @@ impl WorkQueue {
     }
 
     async fn settled(&self) {
-        self.changed.wait_until(|| self.lanes.iter().all(Lane::is_settled).then_some(())).await;
+        uninterruptible(self.changed.wait_until(|| self.lanes.iter().all(Lane::is_settled).then_some(()))).await;
     }
 
     /// Sleeps until there is a moment without any run, those that items asked for meanwhile included.
     pub async fn drain(&self) {
-        self.changed.wait_until(|| self.is_empty().then_some(())).await;
+        uninterruptible(self.changed.wait_until(|| self.is_empty().then_some(()))).await;
     }
 
     /// Whether there was a moment, during this call, without any run.

@@ -209,6 +209,12 @@ async fn queues_come_and_go(_: &Cx) -> Outcome {
         work.flush().await;
         check_eq!(runs.get(), 1);
         queue.destroy().await;
+        let left = Arc::downgrade(&queue);
+        drop((work, queue));
+        // The worker may have yet to let go of the item.
+        while left.strong_count() > 0 {
+            yield_now().await;
+        }
         Ok(())
     }
     for number in 0..100 {

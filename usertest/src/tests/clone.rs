@@ -8,6 +8,7 @@ use core::sync::atomic::Ordering;
 
 tests!("clone":
     vfork_runs_the_child_first_on_shared_memory,
+    who_waits_for_vfork_shows_d_and_can_be_killed,
     clone_vm_shares_memory,
     clone_files_shares_descriptors,
     clone_without_files_does_not,
@@ -46,6 +47,29 @@ fn timespec_in(at: usize) -> usize {
     poke(at, 0u64);
     poke(at + 8, 30 * MS);
     at
+}
+
+fn who_waits_for_vfork_shows_d_and_can_be_killed() {
+    let at = must(shared(PAGE));
+    let waiting = spawn(|| match must(clone(libc::CLONE_VFORK | libc::CLONE_VM | libc::SIGCHLD, 0, 0)) {
+        0 => {
+            poke(at, raw(libc::SYS_getpid as usize, [0; 6]) as Pid);
+            loop {
+                let _ = raw(libc::SYS_ppoll as usize, [0; 6]);
+            }
+        }
+        _ => 0,
+    });
+    assert!(wait_for_state(waiting, "D"), "who waits for a vfork is in {:?}", proc_stat(waiting, 3));
+    // Nobody handles it; it stays until the wait is over.
+    must(kill(waiting, libc::SIGCHLD));
+    sleep_ms(5);
+    assert!(wait_for_state(waiting, "D"));
+    must(kill(waiting, libc::SIGKILL));
+    killed(waiting, libc::SIGKILL);
+    let child = peek::<Pid>(at);
+    assert_ne!(child, 0, "the child has begun");
+    must(kill(child, libc::SIGKILL));
 }
 
 extern "C" fn child_entry(argument: *mut libc::c_void) -> libc::c_int {

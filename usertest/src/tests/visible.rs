@@ -28,6 +28,8 @@ tests!("visible":
     top_shows_the_hog,
     counters_of_messages_hold,
     counters_of_steals_hold,
+    counters_of_grace_periods_hold,
+    system_calls_allocate_nothing,
 );
 
 fn text(path: &str) -> String {
@@ -419,4 +421,61 @@ fn counters_of_steals_hold() {
     assert!(sum("stolen") + sum("relieved") <= sum("migrated-here"));
     assert!(sum("refused") <= sum("requests"));
     assert!(table("turns").iter().all(|turns| *turns > 0));
+}
+
+fn counters_of_grace_periods_hold() {
+    let Some(before) = table(c"/proc/lichen/rcu") else { return };
+    let cores = before("core").len();
+    // Each takes entries out of the table of processes.
+    for _ in 0..50 {
+        crate::check::exits(spawn(|| 0), 0);
+    }
+    let kernel_threads = output(c"/bin/ps", &["ps", "-e", "-o", "comm="], &[]);
+    for core in 0..cores {
+        assert!(kernel_threads.lines().any(|name| name.trim() == format!("rcu/{core}")), "{kernel_threads}");
+    }
+    // Ten milliseconds, and a grace period, are what the patient wait at the most.
+    let done = || {
+        let after = some(table(c"/proc/lichen/rcu"), "the table");
+        let sum = |table: &dyn Fn(&str) -> Vec<u64>, name: &str| table(name).into_iter().sum::<u64>();
+        let (deferred, run) = (sum(&after, "deferred"), sum(&after, "run"));
+        assert!(run <= deferred && sum(&after, "grace-periods") > 0);
+        assert!(deferred >= sum(&before, "deferred") + 50, "{deferred} callbacks");
+        run >= sum(&before, "deferred") + 50
+    };
+    assert!(
+        (0..2500).any(|_| done() || {
+            sleep_ms(2);
+            false
+        }),
+        "the callbacks of processes that ended wait for ever"
+    );
+}
+
+/// How many allocations the kernel made while `calls` ran, which also read the counter twice.
+fn allocations(calls: impl FnOnce()) -> Option<u64> {
+    let count = || Some(table(c"/proc/lichen/heap")?("allocations").into_iter().sum::<u64>());
+    let before = count()?;
+    calls();
+    Some(count()? - before)
+}
+
+fn system_calls_allocate_nothing() {
+    const TIMES: usize = 5000;
+    let (reader, writer) = must(pipe());
+    let word = must(shared(PAGE));
+    let all = |times: usize| {
+        for _ in 0..times {
+            must(call!(SYS_getppid));
+            must(write(writer, b"x"));
+            must(read(reader, &mut [0]));
+            must(call!(SYS_futex, word, libc::FUTEX_WAKE, 1, 0, 0, 0));
+            crate::check::fails(call!(SYS_futex, word, libc::FUTEX_WAIT, 1, 0, 0, 0), libc::EAGAIN);
+        }
+    };
+    // What belongs to the file that tells, and to the first use of a pipe.
+    all(10);
+    let Some(idle) = allocations(|| all(0)) else { return };
+    let busy = some(allocations(|| all(TIMES)), "the table");
+    assert!(busy < idle + TIMES as u64 / 10, "{busy} allocations, {idle} of them to look");
 }

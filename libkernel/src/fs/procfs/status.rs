@@ -26,6 +26,7 @@ fn activity(subject: &Subject) -> (char, &'static str) {
         return ('T', "stopped");
     }
     match thread.task().map(|task| task.activity()) {
+        Some(Activity::Asleep) if thread.task().is_some_and(|task| task.is_uninterruptible()) => ('D', "disk sleep"),
         Some(Activity::Asleep) => ('S', "sleeping"),
         Some(Activity::Finished) => ('X', "dead"),
         _ => ('R', "running"),
@@ -98,7 +99,7 @@ pub fn stat(subject: &Subject, text: &mut Text) -> Result<()> {
         blocked & 0x7fff_ffff,
         actions.ignored().bits() & 0x7fff_ffff,
         actions.caught().bits() & 0x7fff_ffff,
-        u32::from(activity(subject).0 == 'S'),
+        u32::from(matches!(activity(subject).0, 'S' | 'D')),
         task.as_ref().map_or(0, |task| task.accounting().last_core()),
         arguments.start,
         arguments.end,

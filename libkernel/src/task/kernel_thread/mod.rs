@@ -30,7 +30,7 @@ use core::pin::pin;
 use core::task::Poll;
 
 use self::state::{Parking, ThreadState};
-use super::Task;
+use super::{Task, uninterruptible};
 use crate::sync::{SpinLock, WaitQueue};
 
 /// How a thread ended.
@@ -155,7 +155,7 @@ impl<T: Clone + Send + 'static> KernelThread<T> {
     /// Sleeps until the thread has ended; at once if it has already.
     pub async fn join(&self) -> Exit<T> {
         let ended = || if self.shared.state.is_finished() { self.exit.lock().clone() } else { None };
-        self.shared.changed.wait_until(ended).await
+        uninterruptible(self.shared.changed.wait_until(ended)).await
     }
 
     /// Asks the thread to park, and sleeps until it has. `false`: it was unparked before or meanwhile, or has ended.
@@ -165,7 +165,7 @@ impl<T: Clone + Send + 'static> KernelThread<T> {
             Parking::Asked => {
                 self.task.wake();
                 let settled = || self.shared.state.has_settled().then(|| self.shared.state.is_parked());
-                self.shared.changed.wait_until(settled).await
+                uninterruptible(self.shared.changed.wait_until(settled)).await
             }
         }
     }
