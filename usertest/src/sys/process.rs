@@ -111,16 +111,16 @@ fn raw_id(number: i64) -> Pid {
 }
 
 /// `prlimit64` of this process: soft and hard limit.
-pub fn getrlimit(resource: i32) -> Result<(u64, u64)> {
+pub fn getrlimit(resource: impl Into<i64>) -> Result<(u64, u64)> {
     let mut limit = [0u64; 2];
-    call!(SYS_prlimit64, 0, resource, 0, &mut limit)?;
+    call!(SYS_prlimit64, 0, resource.into(), 0, &mut limit)?;
     Ok(limit.into())
 }
 
 /// Sets both limits of this process.
-pub fn setrlimit(resource: i32, soft: u64, hard: u64) -> Result<()> {
+pub fn setrlimit(resource: impl Into<i64>, soft: u64, hard: u64) -> Result<()> {
     let limit = [soft, hard];
-    call!(SYS_prlimit64, 0, resource, &limit, 0).map(drop)
+    call!(SYS_prlimit64, 0, resource.into(), &limit, 0).map(drop)
 }
 
 /// The cores on which this thread may run, ascending.
