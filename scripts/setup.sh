@@ -124,7 +124,7 @@ rust_by_rustup() {
 #     its sources and put beside the compiler's own
 rust_by_debian() {
     local packages=() entry sysroot
-    for entry in rustc:rustc-web cargo:cargo-web rustfmt:rustfmt-web ld.lld:lld llvm-objcopy:llvm \
+    for entry in rustc:rustc-web cargo:cargo-web rustfmt:rustfmt-web ld.lld:lld \
         aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu; do
         [ -x "/usr/bin/${entry%%:*}" ] || packages+=("${entry#*:}")
     done

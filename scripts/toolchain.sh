@@ -36,13 +36,14 @@ choose_toolchain() {
             export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
             export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static"
             USERTEST_TARGET=aarch64-unknown-linux-gnu
+            OBJCOPY=aarch64-linux-gnu-objcopy
         else
             USERTEST_TARGET=aarch64-unknown-linux-musl
+            OBJCOPY=$RUST_SYSROOT/lib/rustlib/$host/bin/llvm-objcopy
+            [ -x "$OBJCOPY" ] || OBJCOPY=$RUST_SYSROOT/lib/rustlib/$host/bin/rust-objcopy
         fi
+        command -v "$OBJCOPY" >/dev/null || OBJCOPY=$(command -v aarch64-linux-gnu-objcopy || command -v llvm-objcopy) || return 1
         export PATH="$folder:$PATH"
-        OBJCOPY=$RUST_SYSROOT/lib/rustlib/$host/bin/llvm-objcopy
-        [ -x "$OBJCOPY" ] || OBJCOPY=$RUST_SYSROOT/lib/rustlib/$host/bin/rust-objcopy
-        [ -x "$OBJCOPY" ] || OBJCOPY=$(command -v llvm-objcopy || command -v aarch64-linux-gnu-objcopy) || return 1
         return 0
     done < <(toolchain_folders)
     return 1
