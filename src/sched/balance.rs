@@ -9,11 +9,11 @@ use libkernel::machine::{self, MAX_CORES};
 use libkernel::message::{self, Message, StealRequest};
 use libkernel::per_cpu;
 use libkernel::sched::steal::{self, Thief};
-use libkernel::sched::{Arrival, placement};
+use libkernel::sched::{Arrival, RunQueue};
 use libkernel::task::Runnable;
 
-use super::placement::{HINTS, Online};
-use super::{QUEUE, enqueue_here, publish};
+use super::placement::Online;
+use super::{QUEUE, enqueue_here, publish, send};
 
 struct Balance {
     thief: Thief,
@@ -122,26 +122,13 @@ pub(super) fn forget_refusals() {
     BALANCE.with(|balance| balance.thief.forget());
 }
 
-/// The slice of the running task ended: sends one waiting task to a core that sleeps or has a much shorter queue.
-pub(super) fn relieve() {
-    let here = machine::core_id();
-    if HINTS.runnable(here) < 2 {
-        return;
-    }
-    let Some(target) = placement::relief(&Online, here, |_| true) else { return };
-    let spared = QUEUE.with(|queue| {
-        let spared = queue.give(may_go_to(target), machine::monotonic_ns());
-        publish(queue);
-        spared
+/// Sends waiting tasks of this core's queue to cores that sleep or have a much shorter one.
+#[inline(never)]
+pub(super) fn relieve(queue: &mut RunQueue<Runnable>, now: u64) {
+    let allowed = |runnable: &Runnable| runnable.task().parameters().affinity().into();
+    queue.relieve(&Online, machine::core_id(), allowed, now, |runnable, target| {
+        count(|statistics| &statistics.relieved, 1);
+        send(target, runnable, Arrival::Moved);
     });
-    match spared {
-        Some(runnable) => {
-            count(|statistics| &statistics.relieved, 1);
-            HINTS.expect(target);
-            message::send(target, Message::Moved(runnable));
-        }
-        // It was taken out of the set of sleeping cores for nothing, and sleeps on.
-        None if HINTS.runnable(target) == 0 => HINTS.enter_idle(target),
-        None => {}
-    }
+    publish(queue);
 }

@@ -153,23 +153,41 @@ pub fn receive_messages() {
 pub fn timer_due() {
     if time::expire(machine::monotonic_ns()) {
         QUEUE.with(|queue| {
-            let decision = queue.update(machine::monotonic_ns());
+            let now = machine::monotonic_ns();
+            let decision = queue.update(now);
+            // Who chooses looks after that.
+            if decision == Preemption::Continue && queue.relief_is_due(now) {
+                balance::relieve(queue, now);
+            }
             honour(queue, decision);
         });
-        balance::relieve();
     }
 }
 
 /// The task to poll next, if there is one; it is the core's current one until [`finish_turn`].
 pub fn next() -> Option<Arc<Task>> {
-    let picked = QUEUE.with(|queue| pick(queue, machine::monotonic_ns()));
+    let picked = QUEUE.with(|queue| {
+        let now = machine::monotonic_ns();
+        let task = choose(queue, now);
+        // One that was made to wait may be the one to spare.
+        if queue.relief_is_due(now) {
+            balance::relieve(queue, now);
+        }
+        time::set_slice_end(queue.slice_end());
+        task
+    });
     settle(picked)
 }
 
 #[inline(always)]
-fn pick(queue: &mut RunQueue<Runnable>, now: u64) -> Option<Arc<Task>> {
+fn choose(queue: &mut RunQueue<Runnable>, now: u64) -> Option<Arc<Task>> {
     core_local::this().take_need_resched();
-    let task = queue.pick(now).map(|runnable| runnable.task().clone());
+    queue.pick(now).map(|runnable| runnable.task().clone())
+}
+
+#[inline(always)]
+fn pick(queue: &mut RunQueue<Runnable>, now: u64) -> Option<Arc<Task>> {
+    let task = choose(queue, now);
     time::set_slice_end(queue.slice_end());
     task
 }

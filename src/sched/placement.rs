@@ -25,6 +25,13 @@ impl Cores for Online {
     fn claim_idle(&self, preferred: usize, allowed: &dyn Fn(usize) -> bool) -> Option<usize> {
         HINTS.claim_idle(self.count(), preferred, allowed)
     }
+
+    fn release_idle(&self, core: usize) {
+        // One that has been woken meanwhile says itself when it sleeps again.
+        if HINTS.runnable(core) == 0 {
+            HINTS.enter_idle(core);
+        }
+    }
 }
 
 /// An online core that the task may run on.

@@ -5,9 +5,56 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::task::AffinityMask;
+
 /// How many cores the set of sleeping cores can hold.
 const MOST: usize = 256;
 const WORDS: usize = MOST / 64;
+
+/// A set of cores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CoreSet([u64; WORDS]);
+
+impl CoreSet {
+    /// No core.
+    pub const EMPTY: Self = Self([0; WORDS]);
+    /// Every core there can be.
+    pub const ALL: Self = Self([u64::MAX; WORDS]);
+
+    /// That core alone.
+    pub fn only(core: usize) -> Self {
+        let mut set = Self::EMPTY;
+        set.add(core);
+        set
+    }
+
+    /// Whether the core is in the set.
+    #[inline]
+    pub fn contains(&self, core: usize) -> bool {
+        self.0.get(core / 64).is_some_and(|word| word & (1 << (core % 64)) != 0)
+    }
+
+    /// Adds a core.
+    #[inline]
+    pub fn add(&mut self, core: usize) {
+        if let Some(word) = self.0.get_mut(core / 64) {
+            *word |= 1 << (core % 64);
+        }
+    }
+
+    /// Adds the cores of another set.
+    #[inline]
+    pub fn add_all(&mut self, other: Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(word, more)| *word |= more);
+    }
+}
+
+impl From<AffinityMask> for CoreSet {
+    #[inline]
+    fn from(mask: AffinityMask) -> Self {
+        Self([mask.0, 0, 0, 0])
+    }
+}
 
 /// What placement and stealing may know of the cores.
 pub trait Cores {
@@ -17,6 +64,28 @@ pub trait Cores {
     fn runnable(&self, core: usize) -> usize;
     /// Takes a sleeping core that `allowed` admits out of the set of sleeping cores: `preferred`, or else the next one after it.
     fn claim_idle(&self, preferred: usize, allowed: &dyn Fn(usize) -> bool) -> Option<usize>;
+    /// Gives a claimed core back, which gets nothing and sleeps on.
+    fn release_idle(&self, core: usize);
+}
+
+/// The cores of a machine that has one.
+#[derive(Debug)]
+pub struct Alone;
+
+impl Cores for Alone {
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn runnable(&self, _core: usize) -> usize {
+        0
+    }
+
+    fn claim_idle(&self, _preferred: usize, _allowed: &dyn Fn(usize) -> bool) -> Option<usize> {
+        None
+    }
+
+    fn release_idle(&self, _core: usize) {}
 }
 
 #[derive(Debug)]

@@ -16,6 +16,7 @@
 //! the current task waits, goes   remove_current(why, now)     -> the task
 //! sched_yield                    yield_current(now)
 //! nice, policy, slice changed    refresh(which, now)          -> Preemption
+//! picked or updated              relief_is_due(now)           -> whether to call relieve
 //! after each of these            slice_end()                  -> when to call update next, if ever
 //! ```
 #![forbid(unsafe_code)]
@@ -27,6 +28,7 @@ mod hints;
 pub mod load;
 pub mod placement;
 mod realtime;
+mod relief;
 pub mod replay;
 mod run_queue;
 pub mod steal;
@@ -38,7 +40,7 @@ mod tests;
 pub use average::Average;
 pub use entity::{Entity, Request, Schedulable};
 pub use fair::FairQueue;
-pub use hints::{Cores, Hints};
+pub use hints::{Alone, CoreSet, Cores, Hints};
 pub use realtime::RealtimeQueue;
 pub use run_queue::{Class, RunQueue};
 pub use weight::{IDLE_WEIGHT, NICE_0_WEIGHT, weight_of_nice};

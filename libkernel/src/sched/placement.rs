@@ -45,9 +45,13 @@ pub fn for_born(cores: &impl Cores, here: usize, allowed: impl Fn(usize) -> bool
     cores.claim_idle(here, &allowed).unwrap_or_else(|| shortest_queue(cores, here, &allowed))
 }
 
-/// The core that should take a task over from `here`, whose queue has got too long.
-pub fn relief(cores: &impl Cores, here: usize, allowed: impl Fn(usize) -> bool) -> Option<usize> {
-    let runnable = cores.runnable(here);
+/// Whether any core has a much shorter queue than `here`, where `runnable` tasks are.
+pub fn is_too_long(cores: &impl Cores, here: usize, runnable: usize) -> bool {
+    (0..cores.count()).any(|core| core != here && cores.runnable(core) + TOO_LONG <= runnable)
+}
+
+/// The core that should take a task over from `here`, where `runnable` tasks are, if that is too many.
+pub fn relief(cores: &impl Cores, here: usize, runnable: usize, allowed: impl Fn(usize) -> bool) -> Option<usize> {
     if runnable < TOO_LONG {
         return None;
     }
@@ -104,6 +108,9 @@ mod tests {
         fn claim_idle(&self, preferred: usize, allowed: &dyn Fn(usize) -> bool) -> Option<usize> {
             self.0.claim_idle(4, preferred, allowed)
         }
+        fn release_idle(&self, core: usize) {
+            self.0.enter_idle(core);
+        }
     }
 
     fn cores(runnable: [usize; 4]) -> Four {
@@ -156,10 +163,10 @@ mod tests {
 
     #[test]
     fn a_long_queue_is_relieved_by_a_sleeping_or_a_much_shorter_one() {
-        assert_eq!(relief(&cores([2, 1, 0, 1]), 0, |_| true), Some(2));
-        assert_eq!(relief(&cores([3, 2, 1, 2]), 0, |_| true), Some(2));
-        assert_eq!(relief(&cores([2, 1, 1, 1]), 0, |_| true), None, "moving it would change nothing");
-        assert_eq!(relief(&cores([1, 0, 0, 0]), 0, |_| true), None);
+        assert_eq!(relief(&cores([2, 1, 0, 1]), 0, 2, |_| true), Some(2));
+        assert_eq!(relief(&cores([3, 2, 1, 2]), 0, 3, |_| true), Some(2));
+        assert_eq!(relief(&cores([2, 1, 1, 1]), 0, 2, |_| true), None, "moving it would change nothing");
+        assert_eq!(relief(&cores([1, 0, 0, 0]), 0, 1, |_| true), None);
     }
 
     #[test]

@@ -142,6 +142,17 @@ impl<T: Schedulable> RealtimeQueue<T> {
         self.waiting.remove(&key?)
     }
 
+    /// Takes away the first waiting task that `allowed` selects and that is not about to run here. `others` tells whether lower classes
+    /// want to run. O(n) to find it.
+    pub fn give(&mut self, allowed: impl Fn(&T) -> bool, others: bool) -> Option<T> {
+        let first = self.waiting.first().filter(|_| !(others && self.is_throttled()));
+        let next = first.map(|first| first.key()).filter(|first| {
+            let current = self.current.as_ref();
+            current.is_none_or(|current| T::before(first, &current.key()))
+        });
+        self.remove_waiting(|task| Some(task.key()) != next && allowed(task))
+    }
+
     /// The running task goes behind the others of its priority.
     pub fn yield_current(&mut self, now: u64) {
         self.charge(now);

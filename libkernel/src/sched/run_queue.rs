@@ -31,6 +31,8 @@ pub struct RunQueue<T> {
     running: Class,
     /// The running task asks for another class or priority; the next pick sorts it in anew.
     stale: bool,
+    /// When the owner should look again whether the queue is too long.
+    relief_due: u64,
 }
 
 impl<T: Schedulable> RunQueue<T> {
@@ -41,6 +43,7 @@ impl<T: Schedulable> RunQueue<T> {
             fair: FairQueue::new(core, BASE_SLICE),
             running: Class::Idle,
             stale: false,
+            relief_due: 0,
         }
     }
 
@@ -190,10 +193,21 @@ impl<T: Schedulable> RunQueue<T> {
         self.realtime.remove_waiting(&which).or_else(|| self.fair.remove_waiting(&which, now))
     }
 
-    /// Takes away a waiting task that another core may have: the real-time one that would run first, else the fair one that would
-    /// run last, among those that `allowed` selects. O(n).
+    /// Takes away a waiting task that another core may have: the real-time one that would run first, unless it is about to run here,
+    /// else the fair one that would run last, among those that `allowed` selects. O(n).
     pub fn give(&mut self, allowed: impl Fn(&T) -> bool, now: u64) -> Option<T> {
-        self.realtime.remove_waiting(&allowed).or_else(|| self.fair.give(&allowed, now))
+        let others = !self.fair.is_empty();
+        self.realtime.give(&allowed, others).or_else(|| self.fair.give(&allowed, now))
+    }
+
+    /// Whether tasks wait and nobody has looked lately if other cores should have some: [`relieve`](RunQueue::relieve) does.
+    #[inline(always)]
+    pub fn relief_is_due(&self, now: u64) -> bool {
+        self.has_waiting() && now >= self.relief_due
+    }
+
+    pub(super) fn postpone_relief(&mut self, until: u64) {
+        self.relief_due = until;
     }
 
     /// The running task lets others go first (`sched_yield(2)`); choose again afterwards.
@@ -237,7 +251,11 @@ impl<T: Schedulable> RunQueue<T> {
     fn slice_end_among_classes(&self) -> Option<u64> {
         let others = !self.fair.is_empty();
         match self.running {
-            Class::Realtime => self.realtime.slice_end(others),
+            Class::Realtime => {
+                // It may go on for long, and nobody chooses meanwhile.
+                let relief = self.has_waiting().then_some(self.relief_due);
+                self.realtime.slice_end(others).into_iter().chain(relief).min()
+            }
             Class::Idle => self.realtime.slice_end(others),
             Class::Fair => match (self.fair.slice_end(), self.realtime.slice_end(others)) {
                 (Some(a), Some(b)) => Some(a.min(b)),

@@ -1,11 +1,11 @@
 //! Stealing by message: a core that has run dry asks, the owner of the longest queue decides what it gives.
 //!
 //! A thief has one request under way. A victim that has nothing to spare answers at once; the thief remembers that and asks the next.
-//! Once all have refused, the thief sleeps: a core whose queue gets too long sends a task by itself (see
-//! [`placement::relief`](super::placement::relief)), so nobody has to ask twice.
+//! Once all have refused, the thief sleeps: a core whose queue gets too long sends tasks by itself (see
+//! [`RunQueue::relieve`]), so nobody has to ask twice.
 #![forbid(unsafe_code)]
 
-use super::hints::Cores;
+use super::hints::{CoreSet, Cores};
 use super::{RunQueue, Schedulable, placement};
 
 /// How many tasks one answer can carry.
@@ -71,36 +71,32 @@ pub fn share<T: Schedulable>(
 /// The thief's side of a core.
 #[derive(Debug, Default)]
 pub struct Thief {
-    refused: [u64; 4],
+    refused: CoreSet,
 }
 
 impl Thief {
     /// One that was refused by nobody.
     pub const fn new() -> Self {
-        Self { refused: [0; 4] }
+        Self { refused: CoreSet::EMPTY }
     }
 
     /// Whom core `here`, which has nothing to do and no request under way, should ask.
     pub fn victim(&self, cores: &impl Cores, here: usize) -> Option<usize> {
-        placement::victim(cores, here, |core| self.was_refused_by(core))
-    }
-
-    fn was_refused_by(&self, core: usize) -> bool {
-        self.refused.get(core / 64).is_some_and(|word| word & (1 << (core % 64)) != 0)
+        placement::victim(cores, here, |core| self.refused.contains(core))
     }
 
     /// The answer of `victim` came, with as many tasks.
     pub fn answered(&mut self, victim: usize, given: usize) {
         if given > 0 {
             self.forget();
-        } else if let Some(word) = self.refused.get_mut(victim / 64) {
-            *word |= 1 << (victim % 64);
+        } else {
+            self.refused.add(victim);
         }
     }
 
     /// Forgets refusals: the core has had something to do since.
     pub fn forget(&mut self) {
-        self.refused = [0; 4];
+        self.refused = CoreSet::EMPTY;
     }
 }
 

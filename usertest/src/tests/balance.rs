@@ -11,6 +11,7 @@ tests!("balance":
     policy_changes_from_all_sides_lose_nobody [30],
     affinity_changes_race_with_wakes [30],
     hogs_born_on_one_core_leave_it [20],
+    hogs_leave_a_core_with_a_busy_real_time_task [20],
     sleepers_on_every_core_preempt_its_hog [20],
     a_short_slice_gets_its_latency [20],
     a_loop_of_children_stays_on_its_core [20],
@@ -154,6 +155,12 @@ fn end(children: Vec<Pid>) {
     }
 }
 
+/// How many of `count` hogs that note at `at` where they are run on each of `cores`.
+fn lengths(at: usize, count: usize, cores: &[usize]) -> Vec<usize> {
+    let homes: Vec<usize> = (0..count).map(|i| atomic_at(at + 64 * i + 4).load(Ordering::Relaxed) as usize).collect();
+    cores.iter().map(|core| homes.iter().filter(|home| *home == core).count()).collect()
+}
+
 fn hogs_born_on_one_core_leave_it() {
     let cores = must(affinity());
     let at = must(shared(PAGE));
@@ -161,18 +168,26 @@ fn hogs_born_on_one_core_leave_it() {
     let count = 4 * cores.len();
     let children: Vec<Pid> = (0..count).map(|i| hog(at + 64 * i)).collect();
     children.iter().for_each(|child| must(set_affinity(*child, &cores)));
-    let spread = || {
-        let mut lengths = vec![0; cores.len()];
-        for i in 0..count {
-            let core = atomic_at(at + 64 * i + 4).load(Ordering::Relaxed) as usize;
-            if let Some(length) = cores.iter().position(|known| *known == core).and_then(|index| lengths.get_mut(index))
-            {
-                *length += 1;
-            }
-        }
-        lengths.iter().all(|length| (2..=6).contains(length))
-    };
+    let spread = || lengths(at, count, &cores).iter().all(|length| (2..=6).contains(length));
     assert!(eventually(10_000, spread), "some cores have too many hogs");
+    end(children);
+}
+
+/// Hardly a slice ends where a real-time task preempts the hogs at each look.
+fn hogs_leave_a_core_with_a_busy_real_time_task() {
+    let cores = must(affinity());
+    let at = must(shared(PAGE));
+    must(set_affinity(0, &[cores[0]]));
+    let count = 4 * cores.len();
+    let children: Vec<Pid> = (0..count).map(|i| hog(at + 64 * i)).collect();
+    must(call!(SYS_sched_setscheduler, 0, libc::SCHED_FIFO, &50i32));
+    sleep_ms(50);
+    children.iter().for_each(|child| must(set_affinity(*child, &cores)));
+    let start = now();
+    while !lengths(at, count, &cores).iter().all(|length| (1..=8).contains(length)) {
+        assert!(now() - start < 2000 * MS, "{:?}", lengths(at, count, &cores));
+        let _ = nanosleep(MS / 4);
+    }
     end(children);
 }
 

@@ -53,6 +53,10 @@ pub(in crate::sched) fn with_slice(nice: i8, slice: u64) -> Request {
     Request { nice, slice: Some(slice), ..Request::NORMAL }
 }
 
+pub(in crate::sched) fn realtime(policy: Policy, priority: u8) -> Request {
+    Request { policy, priority, ..Request::NORMAL }
+}
+
 /// So many cases, or as many as `PROPTEST_CASES` says, for deep runs.
 pub(in crate::sched) fn cases(usual: u32) -> proptest::test_runner::Config {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());

@@ -2,10 +2,6 @@
 
 use super::*;
 
-fn realtime(policy: Policy, priority: u8) -> Request {
-    Request { policy, priority, ..Request::NORMAL }
-}
-
 fn queue() -> RunQueue<Handle> {
     RunQueue::new(0)
 }
@@ -69,6 +65,9 @@ fn a_runaway_leaves_five_percent_to_the_others() {
         service[id as usize - 1] += next - now;
         now = next;
         let _ = queue.update(now);
+        if queue.relief_is_due(now) {
+            queue.relieve(&Alone, 0, |_| CoreSet::ALL, now, |_, _| ());
+        }
     }
     let share = service[1] * 1000 / now;
     assert!((45..=55).contains(&share), "the fair task got {share} of 1000");
@@ -126,6 +125,37 @@ fn what_may_go_to_another_core_is_what_would_run_last_here() {
     assert_eq!(given.entity().id(), 5, "the latest deadline of those allowed");
     assert!(queue.give(|_| false, 0).is_none());
     assert_eq!(queue.len(), 5);
+}
+
+#[test]
+fn a_real_time_task_goes_to_another_core_only_if_it_has_to_wait_here() {
+    let mut queue = queue();
+    for id in 1..=2 {
+        let _ = queue.enqueue(job(id, Request::NORMAL), Arrival::Born, 0);
+    }
+    assert_eq!(id_of(queue.pick(0)), Some(1));
+    for (id, priority) in [(3, 5), (4, 5), (5, 7)] {
+        let _ = queue.enqueue(job(id, realtime(Policy::Fifo, priority)), Arrival::Woken, 1);
+    }
+    assert_eq!(id_of(queue.give(|_| true, 1).as_ref()), Some(3), "the one with the highest priority is about to run");
+    assert_eq!(id_of(queue.pick(1)), Some(5));
+    let _ = queue.enqueue(job(6, realtime(Policy::Fifo, 9)), Arrival::Woken, 2);
+    assert_eq!(id_of(queue.give(|_| true, 2).as_ref()), Some(4), "the other is about to preempt");
+    let rest: Vec<_> = std::iter::from_fn(|| queue.give(|_| true, 2)).map(|task| task.entity().id()).collect();
+    assert_eq!(rest, [2, 1], "the fair ones, the last first");
+}
+
+#[test]
+fn a_throttled_class_has_to_wait() {
+    let mut queue = queue();
+    for id in 1..=2 {
+        let _ = queue.enqueue(job(id, realtime(Policy::Fifo, 5)), Arrival::Born, 0);
+    }
+    let _ = queue.enqueue(job(3, Request::NORMAL), Arrival::Born, 0);
+    queue.pick(0);
+    assert_eq!(queue.update(960 * MS), Preemption::Reschedule);
+    assert_eq!(id_of(queue.pick(960 * MS)), Some(3));
+    assert_eq!(id_of(queue.give(|_| true, 960 * MS).as_ref()), Some(1));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! exactly one place, its affinity is obeyed, no message is lost; and no core sleeps long beside one that has work to spare.
 
 use super::super::steal::{Loot, Thief, share};
-use super::super::{Cores, Hints, placement};
+use super::super::{CoreSet, Cores, Hints, placement};
 use super::*;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -26,8 +26,8 @@ struct Program {
     request: Request,
     index: usize,
     last: usize,
-    /// The one core it may run on, if it is bound.
-    bound: Option<usize>,
+    /// The cores it may run on, which the test can change.
+    allowed: Rc<Cell<CoreSet>>,
     /// Total service at which the present burst ends, and the lengths of all bursts and sleeps; a sleep of 0 is none.
     burst_end: u64,
     burst: u64,
@@ -48,7 +48,11 @@ impl Schedulable for Box<Program> {
 
 impl Program {
     fn may_run_on(&self, core: usize) -> bool {
-        self.bound.is_none_or(|bound| bound == core)
+        self.allowed.get().contains(core)
+    }
+
+    fn is_unbound(&self) -> bool {
+        self.allowed.get() == CoreSet::ALL
     }
 }
 
@@ -75,7 +79,7 @@ struct SimulatedCore {
     since: u64,
     idle_since: Option<u64>,
     rich_since: Option<u64>,
-    /// How many of its tasks may run elsewhere.
+    /// How many of its tasks may run anywhere.
     unbound: usize,
 }
 
@@ -90,6 +94,9 @@ impl Cores for Online<'_> {
     }
     fn claim_idle(&self, preferred: usize, allowed: &dyn Fn(usize) -> bool) -> Option<usize> {
         self.0.claim_idle(self.1, preferred, allowed)
+    }
+    fn release_idle(&self, core: usize) {
+        self.0.enter_idle(core);
     }
 }
 
@@ -108,7 +115,10 @@ struct Machine {
     delivered: u64,
     decisions: u64,
     steals: u64,
+    /// How many tasks were sent away from queues that were too long.
+    relieved: u64,
     service: Vec<u64>,
+    allowed: Vec<Rc<Cell<CoreSet>>>,
 }
 
 impl Machine {
@@ -140,7 +150,9 @@ impl Machine {
             delivered: 0,
             decisions: 0,
             steals: 0,
+            relieved: 0,
             service: Vec::new(),
+            allowed: Vec::new(),
         }
     }
 
@@ -172,7 +184,9 @@ impl Machine {
         self.service.push(0);
         let entity = Entity::new(index as u64 + 1);
         let burst_end = if burst == 0 { u64::MAX } else { burst };
-        let task = Box::new(Program { entity, request, index, last: here, bound, burst_end, burst, sleep });
+        let allowed = Rc::new(Cell::new(bound.map_or(CoreSet::ALL, CoreSet::only)));
+        self.allowed.push(allowed.clone());
+        let task = Box::new(Program { entity, request, index, last: here, allowed, burst_end, burst, sleep });
         let target = placement::for_born(&Online(&self.hints, self.cores.len()), here, |core| task.may_run_on(core));
         self.dispatch(here, target, task, Arrival::Born);
     }
@@ -195,13 +209,20 @@ impl Machine {
         let now = self.now;
         self.settle(core);
         let this = &mut self.cores[core];
-        this.unbound += usize::from(task.bound.is_none());
+        this.unbound += usize::from(task.is_unbound());
         let decision = this.queue.enqueue(task, arrival, now);
         if this.queue.len() == 1 {
             this.thief.forget();
         }
         self.hints.leave_idle(core);
-        if decision == Preemption::Reschedule { self.choose(core) } else { self.arm(core) }
+        if decision == Preemption::Reschedule { self.preempt(core) } else { self.arm(core) }
+    }
+
+    /// The running task has to wait.
+    fn preempt(&mut self, core: usize) {
+        self.choose(core);
+        self.relieve(core);
+        self.arm(core);
     }
 
     /// Books the service of the running task up to now.
@@ -231,7 +252,6 @@ impl Machine {
             }
             self.hints.enter_idle(core);
         }
-        self.arm(core);
     }
 
     /// Publishes the length of the queue and sets the timer for the end of the slice or of the burst.
@@ -241,7 +261,7 @@ impl Machine {
         this.turn += 1;
         let (turn, runnable) = (this.turn, this.queue.len());
         self.hints.publish(core, runnable);
-        let movable = this.unbound - usize::from(this.queue.current().is_some_and(|task| task.bound.is_none()));
+        let movable = this.unbound - usize::from(this.queue.current().is_some_and(|task| task.is_unbound()));
         this.idle_since = if runnable == 0 { this.idle_since.or(Some(now)) } else { None };
         this.rich_since = if movable > 0 { this.rich_since.or(Some(now)) } else { None };
         let burst = this.queue.current().map(|task| {
@@ -263,7 +283,7 @@ impl Machine {
         if finished {
             let this = &mut self.cores[core];
             let mut task = this.queue.remove_current(Departure::Sleep, now).unwrap();
-            this.unbound -= usize::from(task.bound.is_none());
+            this.unbound -= usize::from(task.is_unbound());
             task.burst_end = task.entity().runtime() + task.burst;
             self.places[task.index] = Place::Asleep;
             let (index, sleep) = (task.index, task.sleep);
@@ -271,27 +291,46 @@ impl Machine {
             let wobble = self.random(1000);
             self.at(now + sleep + wobble, Event::Wake(index));
             self.choose(core);
+            self.arm(core);
             return;
         }
         if decision == Preemption::Reschedule {
-            self.relieve(core);
-            self.choose(core);
+            self.preempt(core);
         } else {
+            self.relieve(core);
             self.arm(core);
         }
     }
 
     fn relieve(&mut self, core: usize) {
-        self.hints.publish(core, self.cores[core].queue.len());
-        let Some(target) = placement::relief(&Online(&self.hints, self.cores.len()), core, |_| true) else { return };
-        let now = self.now;
-        match self.cores[core].queue.give(|task| task.may_run_on(target), now) {
-            Some(task) => {
-                self.cores[core].unbound -= usize::from(task.bound.is_none());
-                self.dispatch(core, target, task, Arrival::Moved);
-            }
-            None if self.hints.runnable(target) == 0 => self.hints.enter_idle(target),
-            None => {}
+        let (now, online) = (self.now, Online(&self.hints, self.cores.len()));
+        let queue = &mut self.cores[core].queue;
+        if !queue.relief_is_due(now) {
+            return;
+        }
+        let mut sent = Vec::new();
+        let send = |task: Box<Program>, target| {
+            self.hints.expect(target);
+            sent.push((task, target));
+        };
+        queue.relieve(&online, core, |task| task.allowed.get(), now, send);
+        for (task, target) in sent {
+            self.relieved += 1;
+            self.cores[core].unbound -= usize::from(task.is_unbound());
+            self.places[task.index] = Place::Message;
+            self.send(target, Message::Come(task, Arrival::Moved));
+        }
+    }
+
+    /// Lets a task run anywhere from now on, wherever it is.
+    fn release(&mut self, index: usize) {
+        self.allowed[index].set(CoreSet::ALL);
+        for core in &mut self.cores {
+            let queue = &core.queue;
+            let mut unbound = usize::from(queue.current().is_some_and(|task| task.is_unbound()));
+            queue.fair().waiting().for_each(|task| unbound += usize::from(task.is_unbound()));
+            queue.realtime().waiting().for_each(|task| unbound += usize::from(task.is_unbound()));
+            core.unbound = unbound;
         }
     }
 
@@ -306,7 +345,7 @@ impl Machine {
                 self.steals += share(&mut self.cores[core].queue, &mut loot, |task| task.may_run_on(thief), now) as u64;
                 let mut passed = Loot::new();
                 while let Some(task) = loot.take() {
-                    self.cores[core].unbound -= usize::from(task.bound.is_none());
+                    self.cores[core].unbound -= usize::from(task.is_unbound());
                     self.places[task.index] = Place::Message;
                     assert!(passed.give(task).is_ok());
                 }
@@ -324,6 +363,7 @@ impl Machine {
                 this.thief.answered(victim, given);
                 if this.queue.is_empty() {
                     self.choose(core);
+                    self.arm(core);
                 }
             }
         }
@@ -380,6 +420,11 @@ impl Machine {
     }
 }
 
+/// A real-time task that is bound to `core`: it runs for `burst` and sleeps for `sleep`.
+fn add_realtime(machine: &mut Machine, core: usize, burst: u64, sleep: u64) {
+    machine.spawn(core, realtime(Policy::Fifo, 50), burst, sleep, Some(core));
+}
+
 /// A mixture of hogs and sleepers, some bound, born at random cores.
 fn mixture(seed: u64, cores: usize, tasks: usize) -> Machine {
     let mut machine = Machine::new(seed, cores);
@@ -401,6 +446,63 @@ fn any_mixture_keeps_the_invariants() {
     for seed in 1..=seeds {
         let cores = [1, 2, 3, 4, 8, 16][seed as usize % 6];
         mixture(seed, cores, 1 + seed as usize % 50).run_until(300 * MS);
+    }
+}
+
+#[test]
+fn real_time_tasks_among_them_keep_the_invariants() {
+    for seed in 1..=60 {
+        let cores = [2, 3, 4, 8, 16][seed as usize % 5];
+        let mut machine = mixture(seed, cores, 1 + seed as usize % 50);
+        for core in 0..cores / 2 {
+            let (burst, sleep) = (10_000 + machine.random(30 * MS), 10_000 + machine.random(8 * MS));
+            add_realtime(&mut machine, core, burst, sleep);
+        }
+        machine.run_until(300 * MS);
+    }
+}
+
+/// How many of the first `count` tasks each core has.
+fn spread(machine: &Machine, count: usize) -> Vec<usize> {
+    let on = |core| machine.places[..count].iter().filter(|place| **place == Place::Queue(core)).count();
+    (0..machine.cores.len()).map(on).collect()
+}
+
+/// No slice ends where a task that wakes each 250 µs preempts the hogs.
+#[test]
+fn hogs_released_beside_a_busy_real_time_task_are_spread_in_20_ms() {
+    for seed in 1..=20 {
+        for cores in [2, 4, 8] {
+            let mut machine = Machine::new(seed, cores);
+            for _ in 0..16 {
+                machine.spawn(0, Request::NORMAL, 0, 0, Some(0));
+            }
+            add_realtime(&mut machine, 0, 160_000, 250_000);
+            machine.run_until(50 * MS);
+            assert_eq!(machine.relieved, 0);
+            (0..16).for_each(|hog| machine.release(hog));
+            machine.run_until(70 * MS);
+            let (lengths, share) = (spread(&machine, 16), 16 / cores);
+            assert!(lengths.iter().all(|length| length.abs_diff(share) <= 1), "seed {seed}: {lengths:?}");
+            let moves = machine.relieved + machine.steals;
+            assert!(moves < 16, "seed {seed}: {moves} moves");
+            machine.run_until(1070 * MS);
+            assert_eq!(machine.relieved + machine.steals, moves, "seed {seed}: an even load is left where it is");
+        }
+    }
+}
+
+#[test]
+fn nobody_waits_behind_a_real_time_task_while_a_core_sleeps() {
+    for seed in 1..=20 {
+        let mut machine = Machine::new(seed, 2);
+        machine.spawn(0, Request::NORMAL, 0, 0, Some(0));
+        add_realtime(&mut machine, 0, 40 * MS, 5 * MS);
+        machine.run_until(20 * MS);
+        assert_eq!(machine.cores[0].queue.class(), Class::Realtime);
+        machine.release(0);
+        machine.run_until(22 * MS);
+        assert_eq!(spread(&machine, 1), [0, 1], "seed {seed}");
     }
 }
 
