@@ -42,6 +42,12 @@ impl Listeners {
         unsafe { self.get_unchecked_mut() }.used = 0;
     }
 
+    /// Unregisters from everywhere.
+    pub(super) fn clear(mut self: Pin<&mut Self>) {
+        self.as_mut().begin();
+        self.end();
+    }
+
     /// Ends a round: drops the listeners that it did not register.
     pub(super) fn end(self: Pin<&mut Self>) {
         // SAFETY: listeners are dropped in place, not moved.
@@ -49,20 +55,6 @@ impl Listeners {
         let used = this.used;
         let all = this.inline.iter_mut().chain(this.chunks.iter_mut().flatten());
         all.skip(used).for_each(|slot| *slot = None);
-    }
-
-    /// Marks every listener as having done its job, so that none passes a wake on, and unregisters it.
-    pub(super) fn consume(self: Pin<&mut Self>) {
-        // SAFETY: listeners are dropped in place, not moved.
-        let this = unsafe { self.get_unchecked_mut() };
-        for slot in this.inline.iter_mut().chain(this.chunks.iter_mut().flatten()) {
-            if let Some(listener) = slot {
-                // SAFETY: listeners never move, see the invariants.
-                unsafe { Pin::new_unchecked(listener) }.consume();
-            }
-            *slot = None;
-        }
-        this.used = 0;
     }
 
     /// Registers with one more queue; `false` if there is no memory for it.

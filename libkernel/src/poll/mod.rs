@@ -13,7 +13,7 @@ mod tests;
 
 pub use listeners::Listeners;
 pub use table::PollTable;
-pub use wait::{WaitFor, wait_for, wait_for_exclusive};
+pub use wait::{WaitFor, wait_for};
 
 bitflags::bitflags! {
     /// What a file is ready for: Linux's `POLL*` bits, which are the `EPOLL*` bits too (`poll(2)`).

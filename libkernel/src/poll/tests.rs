@@ -114,30 +114,3 @@ fn an_epoll_item_hears_every_change_until_it_is_dropped() {
     drop(listeners);
     assert!(door.queue.is_empty());
 }
-
-#[test]
-fn two_consumers_are_woken_one_by_one() {
-    let (queue, items, taken) =
-        (Arc::new(WaitQueue::new()), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    for _ in 0..2 {
-        let (queue, items, taken) = (queue.clone(), items.clone(), taken.clone());
-        Task::new("consumer", async move {
-            wait_for_exclusive(|table| {
-                table.register(&queue);
-                items.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).ok()
-            })
-            .await;
-            taken.fetch_add(1, Ordering::SeqCst);
-        })
-        .wake();
-    }
-    host::run_until_idle();
-    items.store(1, Ordering::SeqCst);
-    queue.wake_one();
-    assert_eq!(host::run_until_idle(), 1, "one wake, one poll");
-    assert_eq!(taken.load(Ordering::SeqCst), 1);
-    items.store(1, Ordering::SeqCst);
-    queue.wake_one();
-    host::run_until_idle();
-    assert_eq!(taken.load(Ordering::SeqCst), 2);
-}

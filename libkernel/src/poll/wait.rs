@@ -15,14 +15,7 @@ use crate::task::WaitLocation;
 /// The first attempt only asks, so a wait that is over at once registers nowhere.
 #[track_caller]
 pub fn wait_for<T, F: FnMut(&mut PollTable<'_>) -> Option<T>>(attempt: F) -> WaitFor<F> {
-    WaitFor { listeners: Listeners::new(), attempt, mode: WaitMode::Shared, location: Location::caller() }
-}
-
-/// As [`wait_for`], for waiters that consume what they wait for: [`wake_one`](crate::sync::WaitQueue::wake_one) wakes one of them.
-/// One that leaves something for others has to wake the next.
-#[track_caller]
-pub fn wait_for_exclusive<T, F: FnMut(&mut PollTable<'_>) -> Option<T>>(attempt: F) -> WaitFor<F> {
-    WaitFor { listeners: Listeners::new(), attempt, mode: WaitMode::Exclusive, location: Location::caller() }
+    WaitFor { listeners: Listeners::new(), attempt, location: Location::caller() }
 }
 
 /// The future of [`wait_for`].
@@ -30,7 +23,6 @@ pub fn wait_for_exclusive<T, F: FnMut(&mut PollTable<'_>) -> Option<T>>(attempt:
 pub struct WaitFor<F> {
     listeners: Listeners,
     attempt: F,
-    mode: WaitMode,
     location: &'static Location<'static>,
 }
 
@@ -39,20 +31,20 @@ impl<T, F: FnMut(&mut PollTable<'_>) -> Option<T>> Future for WaitFor<F> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         // SAFETY: the listeners stay pinned, the other fields are not pinned structurally.
-        let (mut listeners, attempt, mode, location) = unsafe {
+        let (mut listeners, attempt, location) = unsafe {
             let this = self.get_unchecked_mut();
-            (Pin::new_unchecked(&mut this.listeners), &mut this.attempt, this.mode, this.location)
+            (Pin::new_unchecked(&mut this.listeners), &mut this.attempt, this.location)
         };
         if let Some(value) = attempt(&mut PollTable::query()) {
-            listeners.consume();
+            listeners.clear();
             return Poll::Ready(value);
         }
-        let mut table = PollTable::registering(listeners.as_mut(), context.waker(), mode);
+        let mut table = PollTable::registering(listeners.as_mut(), context.waker(), WaitMode::Shared);
         let value = attempt(&mut table);
         let exhausted = table.is_exhausted();
         drop(table);
         if let Some(value) = value {
-            listeners.consume();
+            listeners.clear();
             return Poll::Ready(value);
         }
         if exhausted {

@@ -318,7 +318,7 @@ unsafe impl QueueRef for Arc<WaitQueue> {
 
 /// One waiter: pinned where it waits, taken off the queue when dropped.
 ///
-/// An exclusive listener that was woken and is dropped without [`consume`](Listener::consume) passes the wake on.
+/// An exclusive listener that was woken and leaves, or is dropped, without an [`answer`](Listener::answer) passes the wake on.
 #[must_use]
 pub struct Listener<Q: QueueRef = Arc<WaitQueue>> {
     queue: Q,
@@ -388,12 +388,27 @@ impl<Q: QueueRef> Listener<Q> {
         fence(Ordering::SeqCst);
     }
 
-    /// Takes the listener off the queue, and forgets that it was woken.
-    pub fn consume(self: Pin<&mut Self>) {
+    /// The wake that has come, if one has, is answered by what the caller does next: it is not passed on. One that comes from here on
+    /// is, unless it is answered too.
+    pub fn answer(&self) {
+        if self.is_woken() {
+            self.waiter.state.store(IDLE, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes the listener off the queue. A wake that was not answered was for something else than what ends the wait.
+    pub fn leave(self: Pin<&mut Self>) {
         // SAFETY: nothing is moved out of the listener.
-        let this = unsafe { self.get_unchecked_mut() };
-        this.unlink();
-        this.waiter.state.store(IDLE, Ordering::Relaxed);
+        unsafe { self.get_unchecked_mut() }.unlink_and_pass_on();
+    }
+
+    fn unlink_and_pass_on(&mut self) {
+        if self.unlink() {
+            self.waiter.state.store(IDLE, Ordering::Relaxed);
+            if self.mode == WaitMode::Exclusive {
+                self.queue.queue().wake_one();
+            }
+        }
     }
 
     /// Takes the waiter off the queue; afterwards it belongs to the listener alone. Returns whether it was woken.
@@ -417,9 +432,7 @@ impl<Q: QueueRef> Listener<Q> {
 
 impl<Q: QueueRef> Drop for Listener<Q> {
     fn drop(&mut self) {
-        if self.unlink() && self.mode == WaitMode::Exclusive {
-            self.queue.queue().wake_one();
-        }
+        self.unlink_and_pass_on();
     }
 }
 
@@ -440,13 +453,14 @@ impl<T, F: FnMut() -> Option<T>> Future for WaitUntil<'_, F> {
             let this = self.get_unchecked_mut();
             (Pin::new_unchecked(&mut this.listener), &mut this.condition, this.location)
         };
+        listener.answer();
         if let Some(value) = condition() {
-            listener.consume();
+            listener.leave();
             return Poll::Ready(value);
         }
         listener.as_mut().register(context.waker());
         if let Some(value) = condition() {
-            listener.consume();
+            listener.leave();
             return Poll::Ready(value);
         }
         WaitLocation::record(context.waker(), location);
@@ -474,12 +488,12 @@ impl<T, F: FnMut(bool) -> Option<T>> Future for Retry<'_, F> {
         if listener.is_woken()
             && let Some(value) = attempt(true)
         {
-            listener.consume();
+            listener.leave();
             return Poll::Ready(value);
         }
         listener.as_mut().register(context.waker());
         if let Some(value) = attempt(false) {
-            listener.consume();
+            listener.leave();
             return Poll::Ready(value);
         }
         WaitLocation::record(context.waker(), location);

@@ -1,6 +1,7 @@
 //! Tests of wait queues.
 
 use super::*;
+use crate::task::{Task, host};
 use alloc::boxed::Box;
 use alloc::task::Wake;
 use core::pin::pin;
@@ -54,14 +55,37 @@ fn a_dropped_exclusive_waiter_passes_its_wake_on() {
 }
 
 #[test]
-fn a_consumed_wake_is_not_passed_on() {
+fn an_answered_wake_is_not_passed_on() {
     let queue = Arc::new(WaitQueue::new());
     let (_first, mut a) = listener(&queue, WaitMode::Exclusive);
     let (second, _b) = listener(&queue, WaitMode::Exclusive);
     queue.wake_one();
-    a.as_mut().consume();
+    a.answer();
+    a.as_mut().leave();
     drop(a);
     assert_eq!(second.count(), 0);
+}
+
+#[test]
+fn a_wake_that_comes_while_a_waiter_leaves_with_something_else_reaches_the_next() {
+    // What comes between the look that ends a wait, registered or not yet, and its leaving the queue.
+    for look in [1, 2, 3] {
+        let queue = Arc::new(WaitQueue::new());
+        let other = core::cell::RefCell::new(None);
+        let mut looks = 0;
+        let mut wait = pin!(queue.wait_until(|| {
+            looks += 1;
+            (looks == look).then(|| {
+                *other.borrow_mut() = Some(listener(&queue, WaitMode::Exclusive));
+                queue.wake_one();
+            })
+        }));
+        let mut context = Context::from_waker(Waker::noop());
+        let polls = if look == 3 { 2 } else { 1 };
+        assert!((1..polls).all(|_| wait.as_mut().poll(&mut context).is_pending()));
+        assert!(wait.as_mut().poll(&mut context).is_ready());
+        assert_eq!(other.take().map(|(counter, _)| counter.count()), Some(1), "look {look}");
+    }
 }
 
 #[test]
@@ -124,6 +148,31 @@ fn wait_until_sees_a_change_between_its_two_looks() {
     let waker = Waker::noop();
     assert_eq!(future.as_mut().poll(&mut Context::from_waker(waker)), Poll::Ready(2));
     assert!(queue.is_empty());
+}
+
+#[test]
+fn two_consumers_are_woken_one_by_one() {
+    let (queue, items, taken) =
+        (Arc::new(WaitQueue::new()), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    for _ in 0..2 {
+        let (queue, items, taken) = (queue.clone(), items.clone(), taken.clone());
+        Task::new("consumer", async move {
+            queue
+                .wait_until(|| items.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).ok())
+                .await;
+            taken.fetch_add(1, Ordering::SeqCst);
+        })
+        .wake();
+    }
+    host::run_until_idle();
+    items.store(1, Ordering::SeqCst);
+    queue.wake_one();
+    assert_eq!(host::run_until_idle(), 1, "one wake, one poll");
+    assert_eq!(taken.load(Ordering::SeqCst), 1);
+    items.store(1, Ordering::SeqCst);
+    queue.wake_one();
+    host::run_until_idle();
+    assert_eq!(taken.load(Ordering::SeqCst), 2);
 }
 
 #[test]
