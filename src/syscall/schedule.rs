@@ -10,7 +10,7 @@ use libkernel::process::clock::to_timespec;
 use libkernel::process::schedule::{
     Attributes, RESET_ON_FORK, ROUND_ROBIN_SLICE, may_be_nice, priority_range, same_owner,
 };
-use libkernel::process::{Pid, Thread, Uid, table};
+use libkernel::process::{Pid, Thread, Uid, table, tree};
 use libkernel::sched::RunQueue;
 use libkernel::task::{AffinityMask, Parameters, Policy, Runnable, Task};
 use libkernel::{Errno, Result};
@@ -266,7 +266,7 @@ fn for_each_named(cx: &Context, which: i32, who: i32, mut action: impl FnMut(&Ar
         PRIORITY_GROUP => {
             let group = if who == 0 { Some(cx.thread.process().group()) } else { Pid::new(who).and_then(table::group) };
             if let Some(group) = group {
-                group.for_each(|process| process.for_each_thread(&mut visit));
+                group.members(&tree::lock()).for_each(|process| process.for_each_thread(&mut visit));
             }
         }
         PRIORITY_USER => {

@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use libkernel::memory::UserPtr;
 use libkernel::process::clock::from_timespec;
 use libkernel::process::limits::Resource;
-use libkernel::process::{Pid, Process, Thread, table};
+use libkernel::process::{Pid, Process, Thread, table, tree};
 use libkernel::signal::action::ACTION_SIZE;
 use libkernel::signal::{Action, RestartBlock, Signal, SignalInfo, SignalSet, info};
 use libkernel::task::interruptible;
@@ -81,6 +81,8 @@ pub fn kill(cx: &mut Context, pid: i32, number: i32) -> Result<usize> {
                     continue;
                 }
                 found = true;
+                // Who forks meanwhile has the signal before its child can be seen, or the child is still to come here.
+                let _tree = tree::lock();
                 match send_to_process(cx, &target, number, by_us) {
                     Err(Errno::EPERM) => {}
                     other => result = other,
@@ -98,10 +100,10 @@ pub fn kill(cx: &mut Context, pid: i32, number: i32) -> Result<usize> {
             };
             let mut sent = false;
             let mut result = Err(Errno::ESRCH);
-            group.for_each(|target| {
-                result = send_to_process(cx, target, number, by_us);
+            for target in group.members(&tree::lock()) {
+                result = send_to_process(cx, &target, number, by_us);
                 sent |= result.is_ok();
-            });
+            }
             if !sent {
                 result?;
             }

@@ -78,13 +78,13 @@ impl Unborn {
     /// Makes the thread, which `task` will run, visible as a child or thread of `creator`'s process.
     ///
     /// # Errors
-    /// `ERESTARTNOINTR` when the process is on its way out (or another of its threads is in exec), so that the thread
-    /// sees to that first; `ENOMEM`. Nothing has happened then.
+    /// `ERESTARTNOINTR` when the process is on its way out (or another of its threads is in exec), and when a signal waits that
+    /// a new process would escape, so that the thread sees to that first; `ENOMEM`. Nothing has happened then.
     pub fn publish(self, creator: &Arc<Thread>, task: Arc<Task>) -> Result<Arc<Thread>> {
         let thread = self.thread.clone();
         match self.kinship {
             None => self.join_process(&task)?,
-            Some(kinship) => self.join_family(creator.process(), kinship, &task)?,
+            Some(kinship) => self.join_family(creator, kinship, &task)?,
         }
         thread.set_task(task);
         count_birth();
@@ -103,7 +103,8 @@ impl Unborn {
         published
     }
 
-    fn join_family(self, creator: &Arc<Process>, kinship: Kinship, task: &Arc<Task>) -> Result<()> {
+    fn join_family(self, forker: &Thread, kinship: Kinship, task: &Arc<Task>) -> Result<()> {
+        let creator = forker.process();
         let process = &self.thread.process().clone();
         let mut tree = tree::lock();
         if creator.ending().is_some() {
@@ -116,8 +117,12 @@ impl Unborn {
         // The group is the creator's of this moment: it may have changed since the process was made.
         let group = creator.group();
         process.set_group(group.clone());
-        group.join(&mut tree, process)?;
-        if let Err(error) = self.number.publish(&self.thread, Some(process)) {
+        let joined = group.join(&mut tree, process);
+        // Who signals a group goes through its list, and who signals all processes does so under the tree's lock: what was sent to the
+        // creator before this child could be seen is pending here, and the child would not have got it.
+        let free =
+            joined.and_then(|()| if forker.signals().has_to_look() { Err(Errno::ERESTARTNOINTR) } else { Ok(()) });
+        if let Err(error) = free.and_then(|()| self.number.publish(&self.thread, Some(process))) {
             group.leave(&mut tree, process);
             process.withdraw(&self.thread);
             return Err(error);

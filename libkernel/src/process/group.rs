@@ -76,10 +76,15 @@ impl ProcessGroup {
         &self.session
     }
 
-    /// Does `action` for each member, with interrupts masked and the list locked: it may signal, it may not join or
-    /// leave a group, and may not drop the last reference to a process.
+    /// Does `action` for each member, with interrupts masked and the list locked, in any context: it may signal, and take no lock
+    /// that an interrupt handler may not; it may not join or leave a group, nor drop the last reference to a process.
     pub fn for_each(&self, mut action: impl FnMut(&Arc<Process>)) {
         self.members.lock().iter().for_each(&mut action);
+    }
+
+    /// The members, who stay the same as long as the tree is locked. Whoever walks them so may take any lock.
+    pub fn members<'t>(&'t self, _tree: &'t Tree) -> impl Iterator<Item = Arc<Process>> + 't {
+        (0..).map_while(|place| self.members.lock().get(place).cloned())
     }
 
     /// A session and its first, empty group, both with number `id`, not in the table yet.
@@ -125,10 +130,5 @@ impl ProcessGroup {
             }
         }
         drop(left);
-    }
-
-    /// Does `test` hold for any member?
-    pub(super) fn any(&self, mut test: impl FnMut(&Arc<Process>) -> bool) -> bool {
-        self.members.lock().iter().any(&mut test)
     }
 }

@@ -71,8 +71,8 @@ pub fn new_session(caller: &Arc<Process>) -> Result<Pid> {
 /// Is no member of `group` the child of a process in another group of the same session? `except` is on its way out
 /// and does not count. Nobody could continue such a group's stopped jobs (POSIX, "orphaned process group").
 pub(super) fn is_orphaned(tree: &Tree, group: &ProcessGroup, except: Option<&Process>) -> bool {
-    !group.any(|member| {
-        if except.is_some_and(|except| core::ptr::eq(except, Arc::as_ptr(member))) {
+    !group.members(tree).any(|member| {
+        if except.is_some_and(|except| core::ptr::eq(except, Arc::as_ptr(&member))) {
             return false;
         }
         let relations = member.relations.get(tree);
@@ -105,7 +105,7 @@ pub(super) fn release_orphaned(tree: &Tree, process: &Arc<Process>, parent: Opti
     if other_group == group.id() || other_session != group.session().id() {
         return;
     }
-    let has_stopped = group.any(|member| member.relations.get(tree).stopped.is_some());
+    let has_stopped = group.members(tree).any(|member| member.relations.get(tree).stopped.is_some());
     if has_stopped && is_orphaned(tree, &group, except) {
         notice::hang_up(&group);
     }

@@ -48,6 +48,11 @@ impl<T: Member> Roster<T> {
         Some(removed)
     }
 
+    /// The member at a place below [`len`](Roster::len).
+    pub fn get(&self, place: usize) -> Option<&Arc<T>> {
+        self.members.get(place)
+    }
+
     /// The members.
     pub fn iter(&self) -> core::slice::Iter<'_, Arc<T>> {
         self.members.iter()

@@ -8,12 +8,12 @@ use super::membership::become_only_thread;
 use super::name::Name;
 use super::wait::{Change, Kin, Report, Request, Target, try_wait};
 use super::*;
-use crate::Errno;
 use crate::fs::tmpfs::Tmpfs;
 use crate::fs::{FdTable, FileSystem, FsContext, Mount, Path};
 use crate::memory::{AddressSpace, MemoryLimits, Tenant};
 use crate::signal::{Action, Disposition, Signal};
 use crate::task::{Task, host};
+use crate::{Errno, machine};
 use alloc::sync::Arc;
 use std::sync::OnceLock;
 
@@ -239,6 +239,43 @@ fn stopped_jobs_that_lose_their_shell_are_hung_up() {
     end(&shell, 0);
     assert!(job.process().group().is_orphaned());
     assert!(job.process().signals().pending().contains(Signal::HUP));
+}
+
+#[test]
+fn a_groups_members_can_be_signalled_in_an_interrupt_whatever_a_task_does_with_them() {
+    let login = fork(&init());
+    new_session(login.process()).unwrap();
+    let job = fork(&login);
+    set_group(login.process(), Some(job.tid()), None).unwrap();
+    let group = job.process().group();
+    // With debug assertions, the locks say whether they were taken in an order that a handler could meet.
+    assert!(!group.is_orphaned());
+    for member in group.members(&tree::lock()) {
+        assert_eq!((member.session_id(), member.limit(limits::Resource::Nice).soft), (login.tid(), 0));
+    }
+    machine::host::set_in_interrupt(true);
+    group.for_each(|member| member.signals().send_kernel(Signal::HUP));
+    machine::host::set_in_interrupt(false);
+    assert!(job.process().signals().pending().contains(Signal::HUP));
+}
+
+#[test]
+fn nobody_is_born_into_a_group_behind_a_signal_to_it() {
+    let parent = fork(&init());
+    new_session(parent.process()).unwrap();
+    let child = Unborn::process_of(&parent, CHILD, parent.resources()).unwrap();
+    let (number, born) = (child.thread().tid(), Arc::downgrade(child.thread()));
+    let group = parent.process().group();
+    group.for_each(|member| member.signals().send_kernel(Signal::TERM));
+    assert!(matches!(child.publish(&parent, task()), Err(Errno::ERESTARTNOINTR)));
+    assert_eq!(group.members(&tree::lock()).count(), 1);
+    assert!(table::thread(number).is_none());
+    assert!(born.upgrade().is_none(), "it leaves no trace");
+    assert!(matches!(parent.signals().next(|| false), crate::signal::Next::Terminate { .. }));
+    // A signal that the parent blocks can wait, as on Linux.
+    parent.signals().set_blocked(crate::signal::SignalSet::ALL);
+    parent.process().signals().send_kernel(Signal::TERM);
+    fork(&parent);
 }
 
 #[test]

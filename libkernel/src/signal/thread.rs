@@ -226,6 +226,15 @@ impl ThreadSignals {
             || self.process.is_ending()
     }
 
+    /// Whether a signal, a stop or its end waits for the thread; if so, asks it to look. For the thread itself.
+    pub fn has_to_look(&self) -> bool {
+        let waits = self.has_work();
+        if waits {
+            self.notify();
+        }
+        waits
+    }
+
     /// Whether the thread has to end.
     pub fn must_leave(&self) -> bool {
         self.leaving.load(Ordering::Relaxed) || self.process.is_ending()
