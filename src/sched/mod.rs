@@ -11,10 +11,10 @@ mod placement;
 use alloc::sync::Arc;
 use core::sync::atomic::{Ordering, fence};
 
-use libkernel::message::{self, Message, remote_call};
+use libkernel::message::{self, Message};
 use libkernel::sched::{Arrival, Departure, Preemption, RunQueue, load};
 use libkernel::sync::Hold;
-use libkernel::task::{Decision, Runnable, Scheduler, SchedulingFacts, Task};
+use libkernel::task::{Changed, Decision, Runnable, Scheduler, SchedulingFacts, Task};
 use libkernel::{machine, per_cpu, rcu, time};
 
 use crate::arch::core_local;
@@ -139,6 +139,8 @@ pub fn receive_messages() {
                 enqueue_here(runnable, arrival);
             }
             Message::Moved(runnable) => enqueue_here(runnable, Arrival::Moved),
+            // It may have gone to another core meanwhile; then the news follows it.
+            Message::Changed(news) => parameters_changed(&news.receive()),
             Message::TimerCancelled(timer) => time::cancelled(&timer),
             Message::Call(call) => call.run(),
             Message::GraceRequest(request) => rcu::requested(request),
@@ -297,18 +299,18 @@ pub fn yield_current() {
     });
 }
 
-/// Makes a change of a task's requested parameters (nice, policy, slice, affinity) take effect where it is queued or runs. May
-/// allocate; does not wait for the other core.
+/// Makes a change of a task's requested parameters (nice, policy, slice, affinity) take effect where it is queued or runs. Any
+/// context; does not wait for the other core.
 pub fn parameters_changed(task: &Arc<Task>) {
     fence(Ordering::SeqCst);
     let _here = Hold::new();
     let home = task.accounting().last_core();
     if home == machine::core_id() {
         refresh(task);
-    } else if home < crate::online_cores() {
-        let task = task.clone();
-        let (message, _answer) = remote_call(move || refresh(&task));
-        message::send(home, message);
+    } else if home < crate::online_cores()
+        && let Some(news) = Changed::announce(task)
+    {
+        message::send(home, Message::Changed(news));
     }
 }
 

@@ -20,6 +20,7 @@ use super::{Cx, Outcome, SelfTest};
 pub const TESTS: &[SelfTest] = &[
     self_test!("sched", a_recorded_trace_gives_the_schedule_of_the_host),
     self_test!("sched", messages_of_all_cores_arrive_once_and_in_batches).within(60),
+    self_test!("sched", changes_of_a_task_do_not_pile_up_at_its_core),
     self_test!("sched", as_many_hogs_as_cores_get_one_each),
     self_test!("sched", sixteen_hogs_released_on_one_core_spread),
     self_test!("sched", timers_and_allocations_meet_no_half_changed_state).within(60),
@@ -87,6 +88,34 @@ async fn messages_of_all_cores_arrive_once_and_in_batches(cx: &Cx) -> Outcome {
     check!(sent >= (rounds * BURST * cores) as u64);
     check!(interrupts * 2 < sent, "{interrupts} interrupts for {sent} messages");
     check_eq!(sum(Statistics::to_itself), 0);
+    Ok(())
+}
+
+async fn changes_of_a_task_do_not_pile_up_at_its_core(_: &Cx) -> Outcome {
+    const CHANGES: u64 = 10_000;
+    let core = crate::online_cores() - 1;
+    if core == 0 {
+        return Ok(());
+    }
+    let (deaf, heard) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (is_deaf, may_hear) = (deaf.clone(), heard.clone());
+    let task = spawn_on(core, async move {
+        let interrupts = machine::mask_interrupts();
+        is_deaf.store(true, Ordering::Release);
+        while !may_hear.load(Ordering::Acquire) {
+            machine::relax();
+        }
+        machine::restore_interrupts(interrupts);
+    });
+    check!(eventually(1000, || deaf.load(Ordering::Acquire)).await);
+    let sent = sum(Statistics::sent);
+    for turn in 0..CHANGES {
+        task.parameters().set_nice((turn % 10) as i8);
+        crate::sched::parameters_changed(&task);
+    }
+    let sent = sum(Statistics::sent) - sent;
+    heard.store(true, Ordering::Release);
+    check!(sent < CHANGES / 100, "{sent} messages for {CHANGES} changes");
     Ok(())
 }
 

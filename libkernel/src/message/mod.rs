@@ -22,7 +22,7 @@ pub use inbox::{Envelope, Inbox, Node, Post, Reader};
 pub use steal::StealRequest;
 
 use crate::rcu::GraceRequest;
-use crate::task::{Runnable, Task};
+use crate::task::{Changed, Runnable, Task};
 use crate::time::Timer;
 
 /// Everything that one core tells another.
@@ -36,6 +36,8 @@ pub enum Message {
     Steal(Box<StealRequest>),
     /// The answer to the receiver's request: the tasks given, or none.
     StealAnswer(Box<StealRequest>),
+    /// The requested parameters of a task that is, or was, on the receiver have changed.
+    Changed(Changed),
     /// A timer of the receiver's queue was cancelled elsewhere.
     TimerCancelled(Arc<Timer>),
     /// The sender's grace period waits for a quiescent state of the receiver.
@@ -54,6 +56,7 @@ pub enum Kind {
     Moved,
     Steal,
     StealAnswer,
+    Changed,
     TimerCancelled,
     GraceRequest,
     GraceAnswer,
@@ -69,6 +72,12 @@ impl Post for Message {
             Self::Moved(runnable) => task_envelope(runnable, Kind::Moved),
             Self::Steal(request) => steal_envelope(request, Kind::Steal),
             Self::StealAnswer(request) => steal_envelope(request, Kind::StealAnswer),
+            Self::Changed(news) => {
+                let task = Arc::into_raw(news.into_task());
+                // SAFETY: the pointer comes from an `Arc`, whose reference the message keeps.
+                let node = unsafe { NonNull::from(&(*task).news().node) };
+                Envelope { node, content: task.cast(), tag: Kind::Changed }
+            }
             Self::TimerCancelled(timer) => {
                 let timer = Arc::into_raw(timer);
                 // SAFETY: the pointer comes from an `Arc`, whose reference the message keeps.
@@ -94,6 +103,7 @@ impl Post for Message {
                 Kind::Moved => Self::Moved(task(content)),
                 Kind::Steal => Self::Steal(Box::from_raw(content.cast::<StealRequest>().cast_mut())),
                 Kind::StealAnswer => Self::StealAnswer(Box::from_raw(content.cast::<StealRequest>().cast_mut())),
+                Kind::Changed => Self::Changed(Changed::from_task(Arc::from_raw(content.cast::<Task>()))),
                 Kind::TimerCancelled => Self::TimerCancelled(Arc::from_raw(content.cast::<Timer>())),
                 Kind::GraceRequest => Self::GraceRequest(Box::from_raw(content.cast::<GraceRequest>().cast_mut())),
                 Kind::GraceAnswer => Self::GraceAnswer(Box::from_raw(content.cast::<GraceRequest>().cast_mut())),

@@ -41,6 +41,24 @@ fn what_nobody_reads_is_dropped_with_the_inbox() {
 }
 
 #[test]
+fn changed_parameters_are_told_once_however_often_they_change() {
+    let task = Task::new("changing", async {});
+    let inbox = Inbox::<Message>::new();
+    let mut reader = Reader::new();
+    let told = (0..1000u32).filter_map(|turn| {
+        task.parameters().set_nice((turn % 20) as i8);
+        Changed::announce(&task)
+    });
+    told.for_each(|news| assert!(inbox.push(Message::Changed(news)), "only one is under way"));
+    let Some(Message::Changed(news)) = reader.next(&inbox) else { panic!("no news") };
+    assert!(Changed::announce(&task).is_none());
+    assert_eq!(news.receive().parameters().nice(), 19);
+    assert!(reader.next(&inbox).is_none());
+    drop(Changed::announce(&task).unwrap().receive());
+    assert_eq!(Arc::strong_count(&task), 1);
+}
+
+#[test]
 fn a_steal_request_comes_back_as_its_answer_with_the_tasks_given() {
     let (thief, victim) = (Inbox::<Message>::new(), Inbox::<Message>::new());
     let (mut thief_reader, mut victim_reader) = (Reader::new(), Reader::new());

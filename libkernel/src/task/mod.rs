@@ -19,6 +19,7 @@
 //! A poll runs with interrupts enabled and no scheduler state borrowed; a future that is done is dropped inside the poll.
 
 mod accounting;
+mod changed;
 mod current;
 mod inspect;
 mod interrupt;
@@ -41,6 +42,7 @@ mod yielding;
 mod tests;
 
 pub use accounting::{Accounting, Clock, Times};
+pub use changed::Changed;
 pub use current::{current, with_current, with_current_of};
 pub use inspect::SchedulingFacts;
 pub use interrupt::{Interrupted, Interruptible, interruptible};

@@ -12,6 +12,7 @@ use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core::task::{Context, Poll, Waker};
 
+use super::changed::News;
 #[cfg(debug_assertions)]
 use super::registry;
 use super::state::{Activity, TaskState};
@@ -64,6 +65,7 @@ pub struct Task {
     /// Belongs to the holder of the [`Runnable`].
     scheduling: UnsafeCell<Scheduling>,
     parameters: Parameters,
+    news: News,
     accounting: Accounting,
     waiting: WaitLocation,
     name: [AtomicU64; 2],
@@ -82,7 +84,8 @@ pub struct Scheduling {
 }
 
 // SAFETY: the future is `Send` and is reached only by the core that polls it; the scheduling state is reached only through the
-// one `Runnable`; both change hands by the release and acquire operations of the run state. Everything else is atomic.
+// one `Runnable`; both change hands by the release and acquire operations of the run state; the node of the news is reached only through
+// the one `Changed`. Everything else is atomic.
 unsafe impl Send for Task {}
 // SAFETY: as above.
 unsafe impl Sync for Task {}
@@ -104,6 +107,7 @@ impl Task {
             future: UnsafeCell::new(Some(future)),
             scheduling: UnsafeCell::new(Scheduling { entity: Entity::new(id.get()), node: message::Node::new() }),
             parameters: Parameters::default(),
+            news: News::new(),
             accounting: Accounting::default(),
             waiting: WaitLocation::default(),
             name: [const { AtomicU64::new(0) }; 2],
@@ -270,6 +274,11 @@ impl Task {
         } else {
             Decision::Sleep
         }
+    }
+
+    #[inline]
+    pub(crate) fn news(&self) -> &News {
+        &self.news
     }
 
     #[inline]
