@@ -29,7 +29,7 @@ pub(super) fn read_set(cx: &Context, set: UserPtr<u64>, size: usize) -> Result<S
 }
 
 /// The limit on signals queued for a process.
-fn limit(process: &Process) -> usize {
+pub(super) fn limit(process: &Process) -> usize {
     process.soft_limit(Resource::PendingSignals).map_or(usize::MAX, |limit| limit as usize)
 }
 

@@ -212,9 +212,12 @@ impl ProcessSignals {
         self.state.lock().timers.get_or_insert(timers).clone()
     }
 
-    /// Sets memory aside so that a timer can send its signal from an interrupt. `ENOMEM`.
-    pub fn reserve_for_timer(&self) -> Result<()> {
-        self.state.lock().queue.reserve()
+    /// Sets memory aside so that a timer can send its signal from an interrupt. `limit` is as for [`Self::send`].
+    ///
+    /// # Errors
+    /// `EAGAIN` at the limit, `ENOMEM`.
+    pub fn reserve_for_timer(&self, limit: usize) -> Result<()> {
+        self.state.lock().queue.reserve(limit)
     }
 
     /// Gives up what [`Self::reserve_for_timer`] set aside.

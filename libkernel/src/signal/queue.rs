@@ -40,8 +40,12 @@ impl Queue {
         Self { entries: VecDeque::new(), reserved: 0 }
     }
 
-    /// Sets room aside for one entry that will be pushed where nothing may be allocated.
-    pub(super) fn reserve(&mut self) -> Result<()> {
+    /// Sets room aside for one entry that will be pushed where nothing may be allocated. `EAGAIN` at `limit` entries, those that have
+    /// room set aside included; `ENOMEM`.
+    pub(super) fn reserve(&mut self, limit: usize) -> Result<()> {
+        if self.entries.len() + self.reserved >= limit {
+            return Err(Errno::EAGAIN);
+        }
         self.entries.try_reserve(self.reserved + 1)?;
         self.reserved += 1;
         Ok(())

@@ -90,8 +90,9 @@ impl ProcessTimers {
         }
     }
 
-    /// Makes a POSIX timer on the clock with this number, which is `processor` if it counts CPU time. `signal` is what it sends, if anything, and to which thread if not to the process; the value
-    /// sent along is the timer's number where none is given.
+    /// Makes a POSIX timer on the clock with this number, which is `processor` if it counts CPU time. `signal` is what it sends, if
+    /// anything, and to which thread if not to the process; the value sent along is the timer's number where none is given. A timer
+    /// counts as a queued signal for as long as it exists, also one that sends nothing: `limit` is that on queued signals.
     ///
     /// # Errors
     /// `EAGAIN` when the process has no room for another; `EINVAL` when the subject of `processor` is gone.
@@ -100,27 +101,22 @@ impl ProcessTimers {
         clock: i32,
         processor: Option<ProcessorClock>,
         signal: Option<(Signal, Option<u64>, Option<&Arc<ThreadSignals>>)>,
+        limit: usize,
     ) -> Result<TimerId> {
         let process = self.process.upgrade().ok_or(Errno::EAGAIN)?;
+        process.reserve_for_timer(limit).map_err(|_| Errno::EAGAIN)?;
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let notice = match signal {
             None => Notice::Silent,
             Some((signal, value, thread)) => {
-                process.reserve_for_timer().map_err(|_| Errno::EAGAIN)?;
                 let info = SignalInfo::timer(signal, id, 0, value.unwrap_or(u64::from(id)));
                 Notice::Detailed { info, thread: thread.map(Arc::downgrade) }
             }
         };
         let timer = match processor {
             None => SignalTimer::new(self.process.clone(), notice),
-            Some(processor) => {
-                let reserved = signal.is_some();
-                SignalTimer::on_processor(self.process.clone(), notice, processor).inspect_err(|_| {
-                    if reserved {
-                        process.unreserve_for_timer();
-                    }
-                })?
-            }
+            Some(processor) => SignalTimer::on_processor(self.process.clone(), notice, processor)
+                .inspect_err(|_| process.unreserve_for_timer())?,
         };
         self.posix.lock().insert(id, (timer, clock));
         Ok(id)
@@ -133,21 +129,20 @@ impl ProcessTimers {
 
     /// Removes a POSIX timer; a signal it has sent stays pending. `EINVAL` where there is none.
     pub fn delete(&self, id: TimerId) -> Result<()> {
-        let (timer, _) = self.posix.lock().remove(&id).ok_or(Errno::EINVAL)?;
-        self.retire(&timer);
+        let timer = self.posix.lock().remove(&id).ok_or(Errno::EINVAL)?;
+        self.retire(timer);
         Ok(())
     }
 
     /// Removes all POSIX timers: exec.
     pub fn delete_all(&self) {
         let timers = core::mem::take(&mut *self.posix.lock());
-        timers.values().for_each(|(timer, _)| self.retire(timer));
+        timers.into_values().for_each(|timer| self.retire(timer));
     }
 
-    fn retire(&self, timer: &SignalTimer) {
-        if timer.sends_details()
-            && let Some(process) = self.process.upgrade()
-        {
+    fn retire(&self, timer: PosixTimer) {
+        drop(timer);
+        if let Some(process) = self.process.upgrade() {
             process.unreserve_for_timer();
         }
     }

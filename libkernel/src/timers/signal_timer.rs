@@ -110,11 +110,6 @@ impl SignalTimer {
         }))
     }
 
-    /// Whether it has room of its own in the process's queue of signals.
-    pub(super) fn sends_details(&self) -> bool {
-        matches!(self.notice, Notice::Detailed { .. })
-    }
-
     /// What its clock shows, in nanoseconds. Not to be called with a lock of signals or timers held.
     fn now(&self) -> u64 {
         match &self.clock {

@@ -87,7 +87,7 @@ fn an_interval_timer_sends_its_signal_and_goes_on_when_that_is_delivered() {
 fn a_posix_timers_overruns_are_those_up_to_the_delivery() {
     let s = scene();
     s.handle(Signal::USR1);
-    let id = s.timers.create(1, None, Some((Signal::USR1, Some(99), None))).unwrap();
+    let id = s.timers.create(1, None, Some((Signal::USR1, Some(99), None)), 1).unwrap();
     let (timer, _) = s.timers.get(id).unwrap();
     timer.set(Schedule::at(machine::monotonic_ns() + 1000, 100_000));
     pass(1_000_000);
@@ -113,13 +113,28 @@ fn a_timer_whose_signal_is_ignored_keeps_running() {
 #[test]
 fn a_silent_timer_only_shows_the_time() {
     let s = scene();
-    let id = s.timers.create(1, None, None).unwrap();
+    let id = s.timers.create(1, None, None, 1).unwrap();
     let (timer, _) = s.timers.get(id).unwrap();
     timer.set(Schedule::at(machine::monotonic_ns() + 1_000_000_000_000, 0));
     let left = timer.remaining().value;
     assert!(left > 0 && left <= 1_000_000_000_000);
     timer.set(Schedule::OFF);
     assert_eq!(timer.remaining().value, 0);
+}
+
+#[test]
+fn every_timer_counts_against_the_limit_on_queued_signals() {
+    let s = scene();
+    let signal = Some((Signal::USR1, Some(1), None));
+    let silent = s.timers.create(1, None, None, 2).unwrap();
+    s.timers.create(1, None, signal, 2).unwrap();
+    for more in [None, signal] {
+        assert_eq!(s.timers.create(1, None, more, 2), Err(Errno::EAGAIN));
+    }
+    s.timers.delete(silent).unwrap();
+    s.timers.create(1, None, signal, 2).unwrap();
+    s.timers.delete_all();
+    s.timers.create(1, None, None, 1).unwrap();
 }
 
 #[test]
