@@ -41,9 +41,11 @@ impl Process {
 
     /// Removes an ending thread. If it was the last, returns how the process ends: as was decided, else by `status`.
     pub(super) fn discharge(&self, thread: &Arc<Thread>, status: ExitStatus) -> Option<ExitStatus> {
-        self.usage.lock().threads.add(&thread.usage());
         let mut threads = self.threads.lock();
         let removed = threads.alive.remove(thread);
+        if removed.is_some() {
+            threads.gone.add(&thread.usage());
+        }
         let last = removed.is_some() && threads.alive.is_empty();
         let ended = last.then(|| *threads.ending.get_or_insert(status));
         let awaited = threads.exec;
@@ -58,8 +60,12 @@ impl Process {
     /// What all its threads used, those that are gone included.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        let mut sum = self.usage.lock().threads;
-        self.for_each_thread(|thread| sum.add(&thread.usage()));
+        let mut sum = {
+            let threads = self.threads.lock();
+            let mut sum = threads.gone;
+            threads.alive.iter().for_each(|thread| sum.add(&thread.usage()));
+            sum
+        };
         if let Some(space) = self.space() {
             sum.max_resident_kib = sum.max_resident_kib.max(resident_kib(&space));
         }
@@ -69,14 +75,14 @@ impl Process {
     /// Remembers how large `space` was, which the process is about to give up.
     pub(super) fn note_resident(&self, space: &AddressSpace) {
         let peak = resident_kib(space);
-        let mut usage = self.usage.lock();
-        usage.threads.max_resident_kib = usage.threads.max_resident_kib.max(peak);
+        let mut threads = self.threads.lock();
+        threads.gone.max_resident_kib = threads.gone.max_resident_kib.max(peak);
     }
 
     /// What its children used that were waited for, with their children.
     #[must_use]
     pub fn children_usage(&self) -> Usage {
-        self.usage.lock().children
+        *self.children_usage.lock()
     }
 
     /// What it and its waited-for descendants used: what its parent takes over.
@@ -87,7 +93,7 @@ impl Process {
     }
 
     pub(super) fn add_child_usage(&self, usage: &Usage) {
-        self.usage.lock().children.add(usage);
+        self.children_usage.lock().add(usage);
     }
 }
 

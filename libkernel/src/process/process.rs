@@ -52,7 +52,7 @@ pub struct Process {
     program: SpinLock<Option<Arc<ProgramFacts>>>,
     death_signal: AtomicU8,
     real_uid: AtomicU32,
-    pub(super) usage: SpinLock<UsageSums>,
+    pub(super) children_usage: SpinLock<Usage>,
     signals: Arc<ProcessSignals>,
     events: Arc<WaitQueue>,
     processor_alarms: ProcessorAlarms,
@@ -65,13 +65,6 @@ pub(super) struct Seed {
     pub name: Name,
     pub signals: Arc<ProcessSignals>,
     pub program: Option<Arc<ProgramFacts>>,
-}
-
-/// What threads and children that are gone have used.
-#[derive(Default)]
-pub(super) struct UsageSums {
-    pub threads: Usage,
-    pub children: Usage,
 }
 
 /// The relations of a process, which change under the tree's lock.
@@ -94,6 +87,8 @@ pub(super) struct Relations {
 pub(super) struct Threads {
     /// Those alive.
     pub alive: Roster<Thread>,
+    /// What those have used that are gone: each thread is in one of the two.
+    pub gone: Usage,
     /// How the process ends, from the first exit_group(2) or fatal signal on.
     pub ending: Option<ExitStatus>,
     /// One of them is about to run another program and waits for the others to end.
@@ -120,7 +115,12 @@ impl Process {
             }),
             processor_alarms: ProcessorAlarms::new(limits.get(Resource::Cpu).soft != INFINITY),
             barriers: AtomicU32::new(0),
-            threads: IrqSpinLock::new(Threads { alive: Roster::new(), ending: None, exec: false }),
+            threads: IrqSpinLock::new(Threads {
+                alive: Roster::new(),
+                gone: Usage::default(),
+                ending: None,
+                exec: false,
+            }),
             limits: SpinLock::new(limits),
             name: SpinLock::new(name),
             exit_signal: AtomicU8::new(0),
@@ -133,7 +133,7 @@ impl Process {
             program: SpinLock::new(program),
             death_signal: AtomicU8::new(0),
             real_uid: AtomicU32::new(0),
-            usage: SpinLock::new(UsageSums::default()),
+            children_usage: SpinLock::new(Usage::default()),
             signals,
             events: Arc::new(WaitQueue::new()),
         }

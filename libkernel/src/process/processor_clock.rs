@@ -37,14 +37,13 @@ impl Process {
     /// The CPU time of all its threads, those that are gone included.
     #[must_use]
     pub fn processor_time(&self) -> ProcessorTime {
-        let gone = self.usage.lock().threads;
-        let mut sum = ProcessorTime { user: gone.user_ns, total: gone.user_ns.wrapping_add(gone.system_ns) };
-        self.for_each_thread(|thread| {
-            let time = thread.processor_time();
-            sum.user = sum.user.wrapping_add(time.user);
-            sum.total = sum.total.wrapping_add(time.total);
-        });
-        sum
+        // Under one lock, so that a thread that ends is counted once whenever somebody looks: the clock never goes back.
+        let threads = self.threads.lock();
+        let gone = ProcessorTime { user: threads.gone.user_ns, total: threads.gone.user_ns + threads.gone.system_ns };
+        threads.alive.iter().map(|thread| thread.processor_time()).fold(gone, |sum, time| ProcessorTime {
+            user: sum.user.wrapping_add(time.user),
+            total: sum.total.wrapping_add(time.total),
+        })
     }
 }
 

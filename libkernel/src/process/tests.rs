@@ -340,6 +340,35 @@ fn the_table_can_be_read_while_processes_come_and_go() {
 }
 
 #[test]
+fn the_time_of_a_thread_that_ends_is_counted_once_whenever_one_looks() {
+    const THREADS: u64 = 100;
+    const EACH: u64 = 1_000_000;
+    for _ in 0..if cfg!(miri) { 1 } else { 20 } {
+        let leader = fork(&init());
+        let others: Vec<_> = (0..THREADS).map(|_| clone(&leader)).collect();
+        for thread in &others {
+            let times = &thread.task().unwrap().accounting().times;
+            machine::host::set_clock(Some(EACH));
+            times.begin();
+            machine::host::set_clock(Some(2 * EACH));
+            times.end();
+        }
+        machine::host::set_clock(None);
+        let process = leader.process().clone();
+        let reader = std::thread::spawn(move || {
+            while process.thread_count() > 1 {
+                assert_eq!(process.processor_time().total, THREADS * EACH);
+                let usage = process.usage();
+                assert_eq!(usage.user_ns + usage.system_ns, THREADS * EACH);
+            }
+        });
+        others.iter().for_each(|thread| end(thread, 0));
+        reader.join().unwrap();
+        end(&leader, 0);
+    }
+}
+
+#[test]
 fn every_object_is_freed_in_the_end() {
     let parent = fork(&init());
     let child = fork(&parent);

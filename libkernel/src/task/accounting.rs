@@ -34,9 +34,9 @@ impl Clock {
 pub struct Times {
     /// Ticks in user mode; while user mode runs, less the counter when it began, and so negative.
     user: Clock,
-    /// Ticks of the polls that are over.
+    /// Ticks of all polls; while the task is being polled, less the counter when that began, and so negative.
     polls: Clock,
-    /// The counter when the present poll began; 0 while the task is not being polled.
+    /// The counter when the present poll began, to tell it from others; 0 while the task is not being polled.
     since: AtomicU64,
 }
 
@@ -47,13 +47,15 @@ impl Times {
     /// A poll begins.
     #[inline]
     pub fn begin(&self) {
-        self.since.store(machine::ticks(), Ordering::Relaxed);
+        let now = machine::ticks();
+        self.since.store(now, Ordering::Relaxed);
+        self.polls.add(now.wrapping_neg());
     }
 
     /// The poll ends.
     #[inline]
     pub fn end(&self) {
-        self.polls.add(machine::ticks().wrapping_sub(self.since.load(Ordering::Relaxed)));
+        self.polls.add(machine::ticks());
         self.since.store(0, Ordering::Relaxed);
     }
 
@@ -75,8 +77,8 @@ impl Times {
         (since != 0).then(|| (since, self.user.get()))
     }
 
-    fn look(&self) -> (u64, u64, u64) {
-        (self.since.load(Ordering::Acquire), self.polls.get(), self.user.get())
+    fn look(&self) -> (u64, u64) {
+        (self.polls.get(), self.user.get())
     }
 
     /// Nanoseconds in user mode and in the kernel until now. Anybody may ask; what changes meanwhile may be counted or not.
@@ -89,9 +91,8 @@ impl Times {
             }
             (found, now) = (again, machine::ticks());
         }
-        let (since, polls, user) = found;
-        let user = if (user as i64) < 0 { user.wrapping_add(now) } else { user };
-        let total = if since == 0 { polls } else { polls + now.saturating_sub(since) };
+        let until_now = |clock: u64| if (clock as i64) < 0 { clock.wrapping_add(now) } else { clock };
+        let (total, user) = (until_now(found.0), until_now(found.1));
         (machine::ticks_to_ns(user), machine::ticks_to_ns(total.saturating_sub(user)))
     }
 }
