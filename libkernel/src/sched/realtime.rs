@@ -4,6 +4,8 @@
 //! after a turn of 100 ms. So that a runaway cannot lock the machine, the class gets at most 950 ms of each second
 //! while anything else wants to run.
 
+use core::cmp::Ordering;
+
 use super::entity::{Request, Schedulable};
 use super::{Arrival, Preemption};
 use crate::task::Policy;
@@ -22,7 +24,9 @@ pub struct RealtimeQueue<T> {
     waiting: Tree<T>,
     current: Option<T>,
     charged: u64,
+    /// The last turn given out to one that goes behind its equals, and to one that goes before them.
     turns: u64,
+    early_turns: u64,
     period_start: u64,
     used: u64,
 }
@@ -30,7 +34,7 @@ pub struct RealtimeQueue<T> {
 impl<T: Schedulable> RealtimeQueue<T> {
     /// An empty queue.
     pub const fn new() -> Self {
-        Self { waiting: Tree::new(), current: None, charged: 0, turns: 0, period_start: 0, used: 0 }
+        Self { waiting: Tree::new(), current: None, charged: 0, turns: 0, early_turns: 0, period_start: 0, used: 0 }
     }
 
     /// The running task.
@@ -62,14 +66,41 @@ impl<T: Schedulable> RealtimeQueue<T> {
     pub fn enqueue(&mut self, mut task: T, request: Request, arrival: Arrival, now: u64) -> Preemption {
         self.charge(now);
         let entity = task.entity_mut();
-        entity.started = true;
-        entity.policy = request.policy;
-        entity.priority = request.priority;
         if arrival != Arrival::Moved || entity.turn_left == 0 {
             entity.turn_left = TURN;
         }
-        self.turns += 1;
-        entity.turn = self.turns;
+        entity.turn = self.last_turn();
+        self.insert(task, request)
+    }
+
+    /// Adds a task of this class and queue again that requests something else: behind those of its priority if that rose, before
+    /// them if it fell, in its place if it is the same (`sched(7)`, "SCHED_FIFO").
+    pub fn requeue(&mut self, mut task: T, request: Request, now: u64) -> Preemption {
+        self.charge(now);
+        let entity = task.entity_mut();
+        entity.turn = match request.priority.cmp(&entity.priority) {
+            Ordering::Greater => self.last_turn(),
+            Ordering::Less => self.first_turn(),
+            Ordering::Equal => entity.turn,
+        };
+        self.insert(task, request)
+    }
+
+    fn last_turn(&mut self) -> u64 {
+        self.turns = self.turns.wrapping_add(1);
+        self.turns
+    }
+
+    fn first_turn(&mut self) -> u64 {
+        self.early_turns = self.early_turns.wrapping_sub(1);
+        self.early_turns
+    }
+
+    fn insert(&mut self, mut task: T, request: Request) -> Preemption {
+        let entity = task.entity_mut();
+        entity.started = true;
+        entity.policy = request.policy;
+        entity.priority = request.priority;
         let higher = self.current.as_ref().is_none_or(|current| current.entity().priority < task.entity().priority);
         self.waiting.insert(task);
         Preemption::when(higher && !self.is_throttled())
@@ -97,11 +128,12 @@ impl<T: Schedulable> RealtimeQueue<T> {
     /// Chooses the task that runs from now on.
     pub fn pick(&mut self, now: u64) -> Option<&T> {
         self.charge(now);
+        let turn = self.turns.wrapping_add(1);
         if let Some(current) = &mut self.current {
             let entity = current.entity_mut();
             if entity.policy == Policy::RoundRobin && entity.turn_left == 0 {
-                self.turns += 1;
-                entity.turn = self.turns;
+                self.turns = turn;
+                entity.turn = turn;
                 entity.turn_left = TURN;
             }
         }
@@ -156,9 +188,9 @@ impl<T: Schedulable> RealtimeQueue<T> {
     /// The running task goes behind the others of its priority.
     pub fn yield_current(&mut self, now: u64) {
         self.charge(now);
+        let turn = self.last_turn();
         if let Some(current) = &mut self.current {
-            self.turns += 1;
-            current.entity_mut().turn = self.turns;
+            current.entity_mut().turn = turn;
         }
     }
 

@@ -112,13 +112,18 @@ impl<T: Schedulable> RunQueue<T> {
         let request = task.request();
         if request.policy.is_realtime() {
             let decision = self.realtime.enqueue(task, request, arrival, now);
-            return if self.running == Class::Realtime { decision } else { self.decide(now) };
+            return self.decide_with(decision, now);
         }
         let decision = self.fair.enqueue_as(task, request, arrival, now);
         match self.running {
             Class::Realtime => self.realtime.update(now, true),
             Class::Fair | Class::Idle => decision,
         }
+    }
+
+    /// The decision after a real-time task came, which its class made on its own.
+    fn decide_with(&mut self, decision: Preemption, now: u64) -> Preemption {
+        if self.running == Class::Realtime { decision } else { self.decide(now) }
     }
 
     /// Charges the running task for the time up to `now`, and says whether it should give way.
@@ -238,6 +243,11 @@ impl<T: Schedulable> RunQueue<T> {
     }
 
     fn requeue(&mut self, task: T, now: u64) -> Preemption {
+        let request = task.request();
+        if request.policy.is_realtime() && task.entity().policy.is_realtime() {
+            let decision = self.realtime.requeue(task, request, now);
+            return self.decide_with(decision, now);
+        }
         self.enqueue(task, Arrival::Moved, now)
     }
 

@@ -104,6 +104,42 @@ fn a_change_of_policy_takes_effect_on_a_queued_and_on_a_running_task() {
 }
 
 #[test]
+fn a_change_of_priority_moves_a_task_behind_or_before_its_new_equals() {
+    for (new, expected) in [(7, [2, 3, 1, 4, 5]), (5, [2, 3, 1, 4, 5]), (6, [2, 1, 3, 4, 5]), (2, [2, 3, 1, 4, 5])] {
+        let mut queue = queue();
+        // Two of priority 7, one of 6 that changes, two of 2.
+        let changing = job(1, realtime(Policy::Fifo, 6));
+        let request = changing.request.clone();
+        let _ = queue.enqueue(changing, Arrival::Born, 0);
+        for (id, priority) in [(2, 7), (3, if new == 6 { 6 } else { 7 }), (4, 2), (5, 2)] {
+            let _ = queue.enqueue(job(id, realtime(Policy::Fifo, priority)), Arrival::Born, 0);
+        }
+        request.set(realtime(Policy::RoundRobin, new));
+        let _ = queue.refresh(|task| task.entity().id() == 1, 0);
+        let mut order = Vec::new();
+        while queue.pick(0).is_some() {
+            order.extend(queue.remove_current(Departure::Exit, 0).map(|task| task.entity().id()));
+        }
+        assert_eq!(order, expected, "to priority {new}");
+    }
+}
+
+#[test]
+fn a_running_task_whose_priority_stays_or_falls_to_that_of_others_goes_on_first_of_them() {
+    for new in [6, 5] {
+        let mut queue = queue();
+        let running = job(1, realtime(Policy::Fifo, 6));
+        let request = running.request.clone();
+        let _ = queue.enqueue(running, Arrival::Born, 0);
+        assert_eq!(id_of(queue.pick(0)), Some(1));
+        let _ = queue.enqueue(job(2, realtime(Policy::Fifo, new)), Arrival::Born, 0);
+        request.set(realtime(Policy::Fifo, new));
+        let _ = queue.refresh(|task| task.entity().id() == 1, MS);
+        assert_eq!(id_of(queue.pick(MS)), Some(1), "priority {new}");
+    }
+}
+
+#[test]
 fn an_idle_policy_task_is_preempted_by_any_other_and_batch_preempts_nobody() {
     let mut queue = queue();
     let _ = queue.enqueue(job(1, Request { policy: Policy::Idle, ..Request::NORMAL }), Arrival::Born, 0);
