@@ -40,7 +40,7 @@ fn for_woken_elsewhere(
     shortest
 }
 
-/// The core for a task that has never run, or has just replaced its program: a sleeping one, or the one with the shortest queue.
+/// The core for a task that has never run: a sleeping one, or the one with the shortest queue.
 pub fn for_born(cores: &impl Cores, here: usize, allowed: impl Fn(usize) -> bool) -> usize {
     cores.claim_idle(here, &allowed).unwrap_or_else(|| shortest_queue(cores, here, &allowed))
 }

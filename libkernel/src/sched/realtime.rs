@@ -87,7 +87,7 @@ impl<T: Schedulable> RealtimeQueue<T> {
     }
 
     fn last_turn(&mut self) -> u64 {
-        self.turns = self.turns.wrapping_add(1);
+        self.turns += 1;
         self.turns
     }
 
@@ -128,12 +128,11 @@ impl<T: Schedulable> RealtimeQueue<T> {
     /// Chooses the task that runs from now on.
     pub fn pick(&mut self, now: u64) -> Option<&T> {
         self.charge(now);
-        let turn = self.turns.wrapping_add(1);
         if let Some(current) = &mut self.current {
             let entity = current.entity_mut();
             if entity.policy == Policy::RoundRobin && entity.turn_left == 0 {
-                self.turns = turn;
-                entity.turn = turn;
+                self.turns += 1;
+                entity.turn = self.turns;
                 entity.turn_left = TURN;
             }
         }
@@ -188,9 +187,9 @@ impl<T: Schedulable> RealtimeQueue<T> {
     /// The running task goes behind the others of its priority.
     pub fn yield_current(&mut self, now: u64) {
         self.charge(now);
-        let turn = self.last_turn();
         if let Some(current) = &mut self.current {
-            current.entity_mut().turn = turn;
+            self.turns += 1;
+            current.entity_mut().turn = self.turns;
         }
     }
 

@@ -37,10 +37,14 @@ impl Schedulable for Box<Replayed> {
 }
 
 /// Xorshift (Marsaglia, 2003).
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(super) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -71,7 +75,7 @@ fn mix(hash: &mut u64, value: u64) {
 /// Drives a run queue with `events` events that `seed` names, and condenses every decision into a number.
 #[must_use]
 pub fn hash(seed: u64, events: usize) -> u64 {
-    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut random = Random::new(seed);
     let mut queue = RunQueue::new(0);
     let mut asleep: Vec<Box<Replayed>> = Vec::new();
     let (mut now, mut next_id, mut hash) = (0u64, 1, 0xcbf2_9ce4_8422_2325);

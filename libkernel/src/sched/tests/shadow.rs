@@ -3,6 +3,7 @@
 //! The shadow keeps virtual runtimes as `i128` that never wrap and no origin; it costs O(1) an event, so that it can follow millions
 //! of them, which the naive model cannot. What it does not know is the order of deadlines.
 
+use super::super::replay::Random;
 use super::*;
 use std::collections::{BTreeMap, HashMap};
 
@@ -73,23 +74,11 @@ impl Shadow {
     }
 }
 
-/// Xorshift (Marsaglia, 2003).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit.max(1)
-    }
-
-    fn slice(&mut self) -> u64 {
-        match self.below(4) {
-            0 => 100_000,
-            1 => 100 * MS,
-            _ => 100_000 + self.below(100 * MS - 100_000),
-        }
+fn slice(random: &mut Random) -> u64 {
+    match random.below(4) {
+        0 => 100_000,
+        1 => 100 * MS,
+        _ => 100_000 + random.below(100 * MS - 100_000),
     }
 }
 
@@ -100,11 +89,11 @@ fn request(random: &mut Random) -> Request {
         1 => 19,
         _ => random.below(40) as i8 - 20,
     };
-    Request { policy, priority: 0, nice, slice: Some(random.slice()) }
+    Request { policy, priority: 0, nice, slice: Some(slice(random)) }
 }
 
 fn follow(seed: u64, events: u64, most: usize, origin: u64) {
-    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut random = Random::new(seed);
     let mut queue = FairQueue::starting_at(0, BASE, origin);
     let mut shadow = Shadow::default();
     let mut asleep: Vec<(Handle, Twin)> = Vec::new();
