@@ -36,8 +36,6 @@ pub struct Times {
     user: Clock,
     /// Ticks of all polls; while the task is being polled, less the counter when that began, and so negative.
     polls: Clock,
-    /// The counter when the present poll began, to tell it from others; 0 while the task is not being polled.
-    since: AtomicU64,
 }
 
 /// How often a reader looks again when the times change under its eyes.
@@ -47,16 +45,13 @@ impl Times {
     /// A poll begins.
     #[inline]
     pub fn begin(&self) {
-        let now = machine::ticks();
-        self.since.store(now, Ordering::Relaxed);
-        self.polls.add(now.wrapping_neg());
+        self.polls.add(machine::ticks().wrapping_neg());
     }
 
     /// The poll ends.
     #[inline]
     pub fn end(&self) {
         self.polls.add(machine::ticks());
-        self.since.store(0, Ordering::Relaxed);
     }
 
     /// User mode is about to run.
@@ -73,8 +68,8 @@ impl Times {
 
     /// Tells this poll, and what is between two stays in user mode, from any other; `None` while the task is not being polled.
     pub fn turn(&self) -> Option<(u64, u64)> {
-        let since = self.since.load(Ordering::Relaxed);
-        (since != 0).then(|| (since, self.user.get()))
+        let (polls, user) = self.look();
+        ((polls as i64) < 0).then_some((polls, user))
     }
 
     fn look(&self) -> (u64, u64) {
@@ -177,8 +172,11 @@ mod tests {
         assert_eq!(times.read(), (0, 0));
         machine::monotonic_ns();
         pause();
+        assert_eq!(times.turn(), None);
         times.begin();
+        let turn = times.turn();
         pause();
+        assert!(turn.is_some() && times.turn() == turn);
         times.enter_user();
         pause();
         let (user, system) = times.read();
@@ -194,5 +192,7 @@ mod tests {
         let over = times.read();
         pause();
         assert_eq!(times.read(), over);
+        times.begin();
+        assert!(times.turn().is_some() && times.turn() != turn);
     }
 }
