@@ -96,6 +96,7 @@ guest() {
 checked() {
     step build-checked scripts/build.sh dev target/Image-checked
     step milestones-checked scripts/milestone-test.sh target/Image-checked
+    step log-checked scripts/log-test.sh
     step selftest-checked ./qemu-runner.sh --kernel target/Image-checked --icount "$SEED" --timeout 900 --selftest all
     step usertest-checked ./qemu-runner.sh --kernel target/Image-checked --icount "$SEED" --timeout 1200 --exec usertest
 }
@@ -122,6 +123,8 @@ case ${1:-all} in
         step milestones scripts/milestone-test.sh
         step panics scripts/panic-test.sh
         step bad-input scripts/bad-input-test.sh
+        step log scripts/log-test.sh
+        step smp-cost scripts/smp-cost-test.sh
         step bench-tables python3 scripts/bench/tests.py
         step bench-rows python3 scripts/bench --smoke
         step build-gdb scripts/build.sh gdb target/Image-gdb

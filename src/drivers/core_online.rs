@@ -19,7 +19,7 @@ const MAX_HOOKS: usize = 16;
 static HOOKS: SpinLock<[Option<Hook>; MAX_HOOKS]> = SpinLock::new([None; MAX_HOOKS]);
 
 /// Names without which a core must not start to schedule.
-const REQUIRED: [&str; 2] = ["interrupt controller", "timer"];
+const REQUIRED: [&str; 4] = ["interrupt controller", "timer", "run queue", "read-copy-update"];
 
 /// Adds a hook; runs on every core that comes online afterwards.
 pub fn register(name: &'static str, run: fn(core: usize)) {
@@ -28,16 +28,26 @@ pub fn register(name: &'static str, run: fn(core: usize)) {
     }
 }
 
+/// The hooks, in their order.
+pub fn registered() -> impl Iterator<Item = Hook> + Clone {
+    let hooks = *HOOKS.lock();
+    hooks.into_iter().flatten()
+}
+
+/// The name of a hook that a core needs and that is not among these.
+pub fn missing(hooks: impl Iterator<Item = Hook> + Clone) -> Option<&'static str> {
+    REQUIRED.into_iter().find(|name| hooks.clone().all(|hook| hook.name != *name))
+}
+
 /// Runs all hooks on this core.
 ///
 /// # Panics
 /// If a hook is missing without which the core could not be woken or preempted.
 pub fn run(core: usize) {
-    let hooks = *HOOKS.lock();
-    for name in REQUIRED {
-        assert!(hooks.iter().flatten().any(|hook| hook.name == name), "no core-online hook for the {name}");
-    }
-    for hook in hooks.iter().flatten() {
+    let missing = missing(registered());
+    assert!(missing.is_none(), "core {core} has no hook for the {}", missing.unwrap_or_default());
+    for hook in registered() {
+        log::debug!("core-online hook of core {core}: {}", hook.name);
         (hook.run)(core);
     }
 }

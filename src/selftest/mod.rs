@@ -41,6 +41,7 @@ macro_rules! self_test {
 }
 
 mod faults;
+mod logging;
 mod panics;
 mod rcu;
 mod sched;
@@ -82,6 +83,7 @@ const ROOMS: &[&[SelfTest]] = &[
     stackful::TESTS,
     faults::TESTS,
     watchdog::TESTS,
+    logging::TESTS,
     panics::TESTS,
 ];
 

@@ -13,6 +13,8 @@ use libkernel::task::{AffinityMask, Task, yield_now};
 use libkernel::time::sleep_until;
 use libkernel::{machine, message::Statistics};
 
+use crate::drivers::core_online;
+
 use super::tools::{run_on, spawn_on};
 use super::{Cx, Outcome, SelfTest};
 
@@ -21,6 +23,7 @@ pub const TESTS: &[SelfTest] = &[
     self_test!("sched", a_recorded_trace_gives_the_schedule_of_the_host),
     self_test!("sched", messages_of_all_cores_arrive_once_and_in_batches).within(60),
     self_test!("sched", changes_of_a_task_do_not_pile_up_at_its_core),
+    self_test!("sched", a_core_without_one_of_its_hooks_is_refused),
     self_test!("sched", as_many_hogs_as_cores_get_one_each),
     self_test!("sched", sixteen_hogs_released_on_one_core_spread),
     self_test!("sched", timers_and_allocations_meet_no_half_changed_state).within(60),
@@ -116,6 +119,16 @@ async fn changes_of_a_task_do_not_pile_up_at_its_core(_: &Cx) -> Outcome {
     let sent = sum(Statistics::sent) - sent;
     heard.store(true, Ordering::Release);
     check!(sent < CHANGES / 100, "{sent} messages for {CHANGES} changes");
+    Ok(())
+}
+
+async fn a_core_without_one_of_its_hooks_is_refused(_: &Cx) -> Outcome {
+    let all = core_online::registered();
+    check_eq!(core_online::missing(all.clone()), None);
+    for name in ["interrupt controller", "timer", "run queue", "read-copy-update"] {
+        // What a core would panic about in place of going on.
+        check_eq!(core_online::missing(all.clone().filter(|hook| hook.name != name)), Some(name));
+    }
     Ok(())
 }
 
