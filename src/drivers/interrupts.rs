@@ -31,20 +31,24 @@ pub struct Registration {
     pub handler: fn(),
 }
 
-struct Line {
-    registration: AtomicPtr<Registration>,
-    counts: [AtomicU64; MAX_CORES],
-}
+static LINES: [AtomicPtr<Registration>; MAX_INTERRUPTS] =
+    [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_INTERRUPTS];
 
-static LINES: [Line; MAX_INTERRUPTS] = [const {
-    Line { registration: AtomicPtr::new(core::ptr::null_mut()), counts: [const { AtomicU64::new(0) }; MAX_CORES] }
-}; MAX_INTERRUPTS];
+/// How often each interrupt came to one core, which alone writes it.
+#[repr(align(128))]
+struct Counts([AtomicU64; MAX_INTERRUPTS]);
+
+static COUNTS: [Counts; MAX_CORES] = [const { Counts([const { AtomicU64::new(0) }; MAX_INTERRUPTS]) }; MAX_CORES];
 
 fn register(number: u32, name: &'static str, handler: fn()) {
     if let Some(line) = LINES.get(number as usize) {
-        let registration = Box::leak(Box::new(Registration { name, handler }));
-        line.registration.store(registration, Ordering::Release);
+        line.store(Box::leak(Box::new(Registration { name, handler })), Ordering::Release);
     }
+}
+
+fn registered(line: &AtomicPtr<Registration>) -> Option<&'static Registration> {
+    // SAFETY: a registration is never freed, and is whole before its pointer is stored.
+    unsafe { line.load(Ordering::Acquire).as_ref() }
 }
 
 /// Installs the handler of a software-generated interrupt.
@@ -68,14 +72,12 @@ pub fn handle() {
     let core = core_local::this();
     core.enter_interrupt();
     while let Some(interrupt) = gic::acknowledge() {
-        if let Some(line) = LINES.get(interrupt.number as usize) {
-            if let Some(count) = line.counts.get(core.id()) {
-                count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-            }
-            // SAFETY: a registration is never freed, and is whole before its pointer is stored.
-            if let Some(registration) = unsafe { line.registration.load(Ordering::Acquire).as_ref() } {
-                (registration.handler)();
-            }
+        let number = interrupt.number as usize;
+        if let Some(count) = COUNTS.get(core.id()).and_then(|Counts(counts)| counts.get(number)) {
+            count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
+        if let Some(registration) = LINES.get(number).and_then(registered) {
+            (registration.handler)();
         }
         gic::end(interrupt);
     }
@@ -88,10 +90,9 @@ pub const fn is_sgi(number: u32) -> bool {
 }
 
 /// The interrupts that have a handler: number, name, and the count of each core.
-pub fn statistics() -> impl Iterator<Item = (u32, &'static str, &'static [AtomicU64; MAX_CORES])> {
+pub fn statistics() -> impl Iterator<Item = (u32, &'static str, impl Iterator<Item = u64>)> {
     LINES.iter().enumerate().filter_map(|(number, line)| {
-        // SAFETY: as in `handle`.
-        let registration = unsafe { line.registration.load(Ordering::Acquire).as_ref() }?;
-        Some((number as u32, registration.name, &line.counts))
+        let counts = COUNTS.iter().filter_map(move |Counts(counts)| Some(counts.get(number)?.load(Ordering::Relaxed)));
+        Some((number as u32, registered(line)?.name, counts))
     })
 }

@@ -30,7 +30,7 @@ pub fn register() {
 }
 
 fn all_interrupts() -> u64 {
-    interrupts::statistics().flat_map(|(_, _, counts)| counts.iter()).map(|count| count.load(Relaxed)).sum()
+    interrupts::statistics().flat_map(|(_, _, counts)| counts).sum()
 }
 
 fn interrupt_counts(_root: &Path, text: &mut Text) -> Result<()> {
@@ -43,8 +43,8 @@ fn interrupt_counts(_root: &Path, text: &mut Text) -> Result<()> {
     for (number, name, counts) in interrupts::statistics() {
         let sgi = interrupts::is_sgi(number);
         text.write_fmt(format_args!("{:>5}:", alloc::format!("{}{number}", if sgi { "IPI" } else { "" })))?;
-        for count in counts.iter().take(cores) {
-            text.write_fmt(format_args!(" {:10}", count.load(Relaxed)))?;
+        for count in counts.take(cores) {
+            text.write_fmt(format_args!(" {count:10}"))?;
         }
         text.write_fmt(format_args!("  {}{name}\n", if sgi { "" } else { "GIC  " }))?;
     }

@@ -23,9 +23,13 @@ const WORDS: usize = (1 << ASID_BITS) / 64;
 pub struct Asids {
     generation: AtomicU64,
     /// The context each core runs; 0 after a new generation began, until its next switch.
-    active: [AtomicU64; MAX_CORES],
+    active: [Active; MAX_CORES],
     state: IrqSpinLock<State>,
 }
+
+/// One core's word, on cache lines of its own: the core writes it at each switch.
+#[repr(align(128))]
+struct Active(AtomicU64);
 
 struct State {
     used: [u64; WORDS],
@@ -41,7 +45,7 @@ impl Asids {
     pub const fn new() -> Self {
         Self {
             generation: AtomicU64::new(FIRST_GENERATION),
-            active: [const { AtomicU64::new(0) }; MAX_CORES],
+            active: [const { Active(AtomicU64::new(0)) }; MAX_CORES],
             state: IrqSpinLock::new(State { used: [0; WORDS], next: 1, reserved: [0; MAX_CORES] }),
         }
     }
@@ -51,7 +55,7 @@ impl Asids {
     /// Interrupts are masked. The ASID is never 0, which stands for the kernel's own empty tables.
     #[inline]
     pub fn activate(&self, context: &AtomicU64) -> u16 {
-        let Some(active) = self.active.get(machine::core_id()) else { return 0 };
+        let Some(Active(active)) = self.active.get(machine::core_id()) else { return 0 };
         let wanted = context.load(Relaxed);
         let old = active.load(Relaxed);
         if old != 0
@@ -105,7 +109,7 @@ impl Asids {
         state.used.fill(0);
         state.next = 1;
         for core in 0..MAX_CORES {
-            let ran = self.active.get(core).map_or(0, |active| active.swap(0, SeqCst));
+            let ran = self.active.get(core).map_or(0, |Active(active)| active.swap(0, SeqCst));
             // A core that did not switch since the last new generation still runs what it ran then.
             if let Some(reserved) = state.reserved.get_mut(core) {
                 if ran != 0 {
