@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 
 impl Process {
     /// Decides how the process ends and asks its other threads to end too. Only the first decision counts; returns the one
-    /// that does. Any thread may call it, of another process too (a fatal signal); may be called in an interrupt.
+    /// that does. Any thread may call it, of another process too.
     pub fn begin_end(&self, status: ExitStatus) -> ExitStatus {
         let decided = *self.threads.lock().ending.get_or_insert(status);
         self.signals().end_all();

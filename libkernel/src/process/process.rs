@@ -13,7 +13,7 @@ use super::tree::{Tree, TreeCell};
 use super::usage::Usage;
 use crate::memory::AddressSpace;
 use crate::signal::{ProcessSignals, Signal};
-use crate::sync::{IrqSpinLock, SpinLock, WaitQueue};
+use crate::sync::{SpinLock, WaitQueue};
 use crate::timers::ProcessorAlarms;
 use crate::{Errno, Result};
 use alloc::collections::VecDeque;
@@ -39,7 +39,7 @@ pub struct Process {
     parent_pid: AtomicU32,
     group: SpinLock<Arc<ProcessGroup>>,
     pub(super) relations: TreeCell<Relations>,
-    pub(super) threads: IrqSpinLock<Threads>,
+    pub(super) threads: SpinLock<Threads>,
     limits: SpinLock<Limits>,
     name: SpinLock<Name>,
     exit_signal: AtomicU8,
@@ -115,12 +115,7 @@ impl Process {
             }),
             processor_alarms: ProcessorAlarms::new(limits.get(Resource::Cpu).soft != INFINITY),
             barriers: AtomicU32::new(0),
-            threads: IrqSpinLock::new(Threads {
-                alive: Roster::new(),
-                gone: Usage::default(),
-                ending: None,
-                exec: false,
-            }),
+            threads: SpinLock::new(Threads { alive: Roster::new(), gone: Usage::default(), ending: None, exec: false }),
             limits: SpinLock::new(limits),
             name: SpinLock::new(name),
             exit_signal: AtomicU8::new(0),
@@ -217,8 +212,8 @@ impl Process {
         self.session_id() == self.pid
     }
 
-    /// Does `action` for each living thread, with interrupts masked and the list locked: it may signal and wake, it may
-    /// not begin or end a thread, and may not drop the last reference to one.
+    /// Does `action` for each living thread, with the list locked: it may signal and wake, it may not begin or end a thread, and may
+    /// not drop the last reference to one. Not in an interrupt.
     pub fn for_each_thread(&self, mut action: impl FnMut(&Arc<Thread>)) {
         self.threads.lock().alive.iter().for_each(&mut action);
     }
