@@ -31,6 +31,7 @@ tests!("signal":
     works_without_a_restorer,
     process_signal_goes_to_a_thread_that_takes_it,
     thread_directed_signal_stays_with_its_thread,
+    a_signal_to_a_group_that_forks_reaches_everybody,
 );
 
 fn handler_receives_siginfo_of_kill() {
@@ -286,4 +287,26 @@ fn thread_directed_signal_stays_with_its_thread() {
     assert_eq!(seen(), 0, "another thread took it");
     must(unblock(bit(libc::SIGUSR1)));
     assert_eq!(TAKER.load(Ordering::SeqCst), gettid() as usize);
+}
+
+fn a_signal_to_a_group_that_forks_reaches_everybody() {
+    must(call!(SYS_prctl, libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0));
+    for round in 0..40 {
+        let leader = spawn(|| {
+            must(call!(SYS_setpgid, 0, 0));
+            // Each one that ends leaves one behind, so that always somebody is in the middle of a fork.
+            while must(fork()).is_none() {}
+            0
+        });
+        while kill(-leader, 0).is_err() {
+            must(call!(SYS_sched_yield));
+        }
+        sleep_ms(round % 4);
+        must(kill(-leader, libc::SIGKILL));
+        let end = now() + 5 * SECOND;
+        while kill(-leader, 0).is_ok() {
+            assert!(now() < end, "somebody escaped");
+            while let Ok(Some(_)) = wait4(-1, libc::WNOHANG) {}
+        }
+    }
 }

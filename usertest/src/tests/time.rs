@@ -27,6 +27,7 @@ tests!("time":
     setting_realtime_leaves_monotonic,
     posix_timer_signals_and_overruns,
     posix_timer_can_be_read_and_stopped,
+    posix_timers_are_limited_as_queued_signals_are,
     virtual_timer_counts_processor_time,
     sleep_survives_stop_and_continue,
 );
@@ -244,6 +245,29 @@ fn posix_timer_can_be_read_and_stopped() {
     assert_eq!(left, [0; 4]);
     must(call!(SYS_timer_settime, id, libc::TIMER_ABSTIME, &[0u64, 0, 0, 1], 0));
     must(sigtimedwait(bit(36), Some(SECOND)));
+}
+
+fn posix_timers_are_limited_as_queued_signals_are() {
+    let limit = [40u64, 40];
+    must(call!(SYS_prlimit64, 0, libc::RLIMIT_SIGPENDING, &limit, 0));
+    // What the user's other processes have queued counts too.
+    // `SIGEV_SIGNAL`, `SIGEV_NONE`.
+    for notify in [0, 1] {
+        let event = [99u64, 36 | notify << 32, 0, 0, 0, 0, 0, 0];
+        let mut made = Vec::new();
+        let refused = loop {
+            let mut id = -1i32;
+            match call!(SYS_timer_create, libc::CLOCK_MONOTONIC, &event, &mut id) {
+                Ok(_) if made.len() < 100 => made.push(id),
+                other => break other,
+            }
+        };
+        fails(refused, libc::EAGAIN);
+        within(made.len(), 20, 40, "timers");
+        for id in made {
+            must(call!(SYS_timer_delete, id));
+        }
+    }
 }
 
 fn virtual_timer_counts_processor_time() {
