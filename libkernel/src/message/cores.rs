@@ -97,7 +97,7 @@ pub fn waiting(core: usize) -> Option<u64> {
     if inbox.is_empty() { None } else { STATISTICS.get(core).map(Statistics::received) }
 }
 
-/// The next message of this core. What is left after a bounded number of calls stays for the next time, see [`pending`].
+/// The next message of this core.
 #[inline]
 pub fn receive() -> Option<Message> {
     let Slot(inbox) = INBOXES.get(machine::core_id())?;

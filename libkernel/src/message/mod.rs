@@ -3,6 +3,10 @@
 //! Each core has one [`Inbox`]. A sender pushes a [`Message`] and raises one interrupt at the receiver if the inbox was empty
 //! ([`Inbox::push`] says so). A message carries the ownership of what it names; while it travels, that is in no other place. The
 //! nodes live in what is sent, so sending neither allocates nor fails. A core never sends to itself.
+//!
+//! A drain goes on until the inbox is empty. Its work is limited by how many tasks and timers concern the core, because whatever is sent is
+//! under way once: a task is sent again only after it has run, the news about one after it was received, a timer after it was let go of, a
+//! request after its answer. Calls are made by tasks, one at a time.
 
 mod call;
 mod cores;

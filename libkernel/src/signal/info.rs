@@ -72,16 +72,6 @@ impl SignalInfo {
         }
     }
 
-    /// `SIGSYS` for a refused system call.
-    pub const fn bad_call(address: u64, call: i32, architecture: u32) -> Self {
-        Self {
-            signal: Signal::SYS,
-            errno: 0,
-            code: abi::SYS_SECCOMP as i32,
-            fields: [address, pair(call as u32, architecture), 0, 0],
-        }
-    }
-
     /// The same for another signal: what `pthread_kill`-like forwarding and `prctl` death signals need.
     #[must_use]
     pub const fn with_signal(self, signal: Signal) -> Self {

@@ -97,12 +97,6 @@ impl WaitQueue {
         self.wake(1) > 0
     }
 
-    /// Wakes at most `count` exclusive waiters, in order of arrival, and all others; returns how many were woken.
-    #[inline]
-    pub fn wake_many(&self, count: usize) -> usize {
-        self.wake(count)
-    }
-
     /// Wakes everybody; returns how many were woken.
     #[inline]
     pub fn wake_all(&self) -> usize {
