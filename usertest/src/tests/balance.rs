@@ -4,6 +4,7 @@ use super::tests;
 use crate::call;
 use crate::check::{killed, must};
 use crate::sys::*;
+use core::ffi::CStr;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 tests!("balance":
@@ -19,6 +20,7 @@ tests!("balance":
     idle_cores_take_few_timer_interrupts [20],
     switches_on_one_core_need_no_other [20],
     the_last_reference_closes_a_pipe_on_any_core [30],
+    what_only_a_bug_counts_stays_zero [20],
 );
 
 static WORD: AtomicU32 = AtomicU32::new(0);
@@ -242,7 +244,8 @@ fn a_loop_of_children_stays_on_its_core() {
         moves += u32::from(now_on != core);
         core = now_on;
     }
-    assert!(moves < 60, "the parent moved {moves} times in 200 rounds");
+    let most = if counter(c"/proc/lichen/steals", "turns").is_some() { 20 } else { 60 };
+    assert!(moves < most, "the parent moved {moves} times in 200 rounds");
 }
 
 fn ping_pong_between_cores_needs_no_tick() {
@@ -285,8 +288,40 @@ fn idle_cores_take_few_timer_interrupts() {
     let before = interrupts(timer);
     sleep_ms(3000);
     let per_core = (interrupts(timer) - before) / must(affinity()).len() as u64;
-    // A tick, even of 100 Hz, would be 300.
-    assert!(per_core < 60, "{per_core} timer interrupts in 3 s on each idle core");
+    // A tick, even of 100 Hz, would be 300. Lichen promises fewer than two a second.
+    let most = if counter(c"/proc/lichen/messages", "sent").is_some() { 6 } else { 60 };
+    assert!(per_core < most, "{per_core} timer interrupts in 3 s on each idle core");
+}
+
+/// A column of one of Lichen's own files of counters, summed over the cores; `None` on another kernel.
+fn counter(file: &CStr, name: &str) -> Option<u64> {
+    let text = read_text(file).ok()?;
+    let mut lines = text.lines();
+    let column = lines.next()?.split_whitespace().position(|word| word == name);
+    let column = column.unwrap_or_else(|| panic!("{file:?} has no {name}"));
+    Some(lines.filter_map(|line| line.split_whitespace().nth(column)?.parse::<u64>().ok()).sum())
+}
+
+/// Requests to reschedule with which a program ran on, messages of a core to itself, allocations in handlers: of all that this boot did.
+fn what_only_a_bug_counts_stays_zero() {
+    let cores = must(affinity());
+    let at = must(shared(PAGE));
+    // Something of everything, so that it does not depend on what ran before.
+    let hogs: Vec<Pid> = (0..2 * cores.len()).map(|i| hog(at + 64 * i)).collect();
+    for round in 0..100 {
+        must(set_affinity(hogs[round % hogs.len()], &[cores[round % cores.len()]]));
+        crate::check::exits(spawn(|| 0), 0);
+        let _ = nanosleep(MS);
+    }
+    end(hogs);
+    for (file, name) in [
+        (c"/proc/lichen/steals", "dropped-reschedules"),
+        (c"/proc/lichen/messages", "to-itself"),
+        (c"/proc/lichen/messages", "allocations-in-interrupts"),
+    ] {
+        let count = counter(file, name);
+        assert!(count.is_none_or(|count| count == 0), "{name}: {count:?}");
+    }
 }
 
 fn switches_on_one_core_need_no_other() {

@@ -145,7 +145,7 @@ fn equal_hogs_on_one_core_share_it() {
     sleep_ms(2000);
     let times: Vec<u64> = children.iter().map(|child| cpu_ns(*child)).collect();
     let (low, high) = (times.iter().min().copied().unwrap_or(0), times.iter().max().copied().unwrap_or(0));
-    assert!(low * 100 >= high * 80, "processor time differs too much: {times:?}");
+    assert!(low * 100 >= high * 95, "processor time differs too much: {times:?}");
     end(children);
 }
 
@@ -159,7 +159,7 @@ fn nice_changes_the_share() {
     sleep_ms(2500);
     let spent: Vec<u64> = children.iter().zip(before).map(|(child, before)| cpu_ns(*child) - before).collect();
     let share = spent[0] * 100 / (spent[0] + spent[1]).max(1);
-    within(share, 70, 80, "per cent for nice 0 against nice 5");
+    within(share, 73, 77, "per cent for nice 0 against nice 5");
     end(children);
 }
 
