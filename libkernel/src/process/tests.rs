@@ -45,7 +45,7 @@ pub(crate) fn fork(parent: &Arc<Thread>) -> Arc<Thread> {
     child.publish(parent, task()).unwrap()
 }
 
-fn clone(creator: &Arc<Thread>) -> Arc<Thread> {
+pub(crate) fn clone(creator: &Arc<Thread>) -> Arc<Thread> {
     let thread = Unborn::thread_of(creator, creator.resources()).unwrap();
     thread.publish(creator, task()).unwrap()
 }

@@ -8,6 +8,9 @@
 //! A thread that is started while others run, and an alarm that is set, make the running threads begin a new turn.
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod tests;
+
 use alloc::sync::{Arc, Weak};
 use alloc::task::Wake;
 use alloc::vec::Vec;
@@ -37,7 +40,14 @@ pub struct ProcessorAlarms {
     armed: AtomicBool,
     /// No alarm on the process as a whole can be due before this point of the monotonic clock.
     look_at: AtomicU64,
-    entries: IrqSpinLock<Vec<Entry>>,
+    book: IrqSpinLock<Book>,
+}
+
+struct Book {
+    entries: Vec<Entry>,
+    /// How often something changed that a plan rests on: an alarm, the limit, the number of threads. Who changes it counts
+    /// afterwards, so a plan that was begun before does not count.
+    changes: u64,
 }
 
 struct Entry {
@@ -89,8 +99,10 @@ fn set_next_look(at: u64) {
 /// A turn of `thread` begins on this core: in its own context, its task running.
 #[inline]
 pub fn begin_turn(thread: &Arc<Thread>) {
-    if thread.process().processor_alarms().is_armed() {
-        watch(thread);
+    if thread.process().processor_alarms().is_armed()
+        && let Some(next) = watch(thread)
+    {
+        set_next_look(next);
     }
 }
 
@@ -102,8 +114,9 @@ pub fn end_turn(thread: &Thread) {
     }
 }
 
+/// Rings what is due, if it is time to look; returns when this turn has to end for the next look.
 #[cold]
-fn watch(thread: &Arc<Thread>) {
+fn watch(thread: &Arc<Thread>) -> Option<u64> {
     let alarms = thread.process().processor_alarms();
     let own = thread.processor_time();
     if machine::monotonic_ns() >= alarms.look_at() || own.total >= thread.processor_look() {
@@ -116,9 +129,7 @@ fn watch(thread: &Arc<Thread>) {
     let now = machine::monotonic_ns();
     let left = thread.processor_look().saturating_sub(own.total);
     let next = alarms.look_at().min(now.saturating_add(left));
-    if next != u64::MAX {
-        set_next_look(next.max(now.saturating_add(GRAIN)));
-    }
+    (next != u64::MAX).then(|| next.max(now.saturating_add(GRAIN)))
 }
 
 /// Sends what `RLIMIT_CPU` asks for (getrlimit(2)): `SIGXCPU` at the soft limit, which moves on by a second then, `SIGKILL` at
@@ -165,7 +176,8 @@ fn disturb(process: &Process, concerned: impl Fn(&Arc<Thread>) -> bool) {
 impl ProcessorAlarms {
     /// None; but the process has a limit on its CPU time if `limited`.
     pub(crate) const fn new(limited: bool) -> Self {
-        Self { armed: AtomicBool::new(limited), look_at: AtomicU64::new(0), entries: IrqSpinLock::new(Vec::new()) }
+        let book = Book { entries: Vec::new(), changes: 0 };
+        Self { armed: AtomicBool::new(limited), look_at: AtomicU64::new(0), book: IrqSpinLock::new(book) }
     }
 
     #[inline]
@@ -180,45 +192,81 @@ impl ProcessorAlarms {
     /// The process has one more thread: its time may pass faster than was planned for.
     pub(crate) fn thread_joined(&self, process: &Process) {
         if self.is_armed() {
-            self.look_at.store(0, Ordering::Relaxed);
+            self.replan();
             disturb(process, |_| true);
         }
     }
 
     /// The limit of `process`, whose alarms these are, on its CPU time was set.
     pub fn limit_changed(&self, process: &Process) {
+        self.replan();
+        disturb(process, |_| true);
+    }
+
+    /// What the plan rests on has changed: the next turn of a thread of the process makes another.
+    fn replan(&self) {
+        let mut book = self.book.lock();
+        book.changes += 1;
+        self.look_at.store(0, Ordering::Relaxed);
         self.armed.store(true, Ordering::SeqCst);
-        self.thread_joined(process);
     }
 
     fn take_due(&self, thread: &Arc<Thread>) -> Option<Waker> {
         let (process, own) = (thread.process().processor_time(), thread.processor_time());
-        let mut entries = self.entries.lock();
-        let due = entries.iter_mut().find(|entry| entry.left(process, thread, own) == Some(0))?;
+        let mut book = self.book.lock();
+        let due = book.entries.iter_mut().find(|entry| entry.left(process, thread, own) == Some(0))?;
         due.deadline = None;
         Some(due.waker.clone())
     }
 
     /// Works out when to look next, for the process and for `thread`.
     fn plan(&self, thread: &Arc<Thread>) {
+        self.adopt(thread, &self.survey(thread));
+    }
+
+    fn survey(&self, thread: &Arc<Thread>) -> Survey {
+        let changes = self.book.lock().changes;
         let owner = thread.process();
-        let (process, own) = (owner.processor_time(), thread.processor_time());
-        let soft = owner.soft_limit(Resource::Cpu);
-        let cores = if owner.thread_count() > 1 { online_cores().max(1) as u64 } else { 1 };
+        Survey {
+            changes,
+            process: owner.processor_time(),
+            own: thread.processor_time(),
+            soft: owner.soft_limit(Resource::Cpu),
+            cores: if owner.thread_count() > 1 { online_cores().max(1) as u64 } else { 1 },
+        }
+    }
+
+    /// Plans by a survey, unless it is out of date: then the next turn makes another.
+    fn adopt(&self, thread: &Arc<Thread>, survey: &Survey) {
+        let Survey { changes, process, own, soft, cores } = *survey;
         let now = machine::monotonic_ns();
-        let entries = self.entries.lock();
+        let book = self.book.lock();
         let earliest = |threads: bool| {
-            let concerned = entries.iter().filter(|entry| entry.thread.is_some() == threads);
+            let concerned = book.entries.iter().filter(|entry| entry.thread.is_some() == threads);
             concerned.filter_map(|entry| entry.left(process, thread, own)).min()
         };
+        thread.set_processor_look(earliest(true).map_or(u64::MAX, |left| own.total.saturating_add(left.max(GRAIN))));
+        if book.changes != changes {
+            return;
+        }
         let limit = soft.map(|soft| soft.saturating_mul(SECOND).saturating_sub(process.total));
         let left = earliest(false).into_iter().chain(limit).min();
         let look_at = left.map_or(u64::MAX, |left| now.saturating_add((left / cores).max(GRAIN)));
         self.look_at.store(look_at, Ordering::Relaxed);
-        thread.set_processor_look(earliest(true).map_or(u64::MAX, |left| own.total.saturating_add(left.max(GRAIN))));
-        let armed = soft.is_some() || entries.iter().any(|entry| entry.deadline.is_some());
+        let armed = soft.is_some() || book.entries.iter().any(|entry| entry.deadline.is_some());
         self.armed.store(armed, Ordering::SeqCst);
     }
+}
+
+/// What a plan rests on, as it was one after the other.
+struct Survey {
+    /// The changes that it can be sure to have seen.
+    changes: u64,
+    process: ProcessorTime,
+    own: ProcessorTime,
+    soft: Option<u64>,
+    /// How many cores may be at work for the process.
+    cores: u64,
 }
 
 /// An alarm on a CPU-time clock, which wakes what it was made for. It is off until it is set, and after it has rung.
@@ -241,10 +289,10 @@ impl ProcessorAlarm {
             Subject::Thread(thread) => Some(thread.clone()),
         };
         let entry = Entry { id, thread, user_only: clock.user_only, deadline: None, waker: Waker::noop().clone() };
-        let mut entries = process.processor_alarms().entries.lock();
-        entries.try_reserve(1)?;
-        entries.push(entry);
-        drop(entries);
+        let mut book = process.processor_alarms().book.lock();
+        book.entries.try_reserve(1)?;
+        book.entries.push(entry);
+        drop(book);
         Ok(Self { clock, id })
     }
 
@@ -256,8 +304,8 @@ impl ProcessorAlarm {
 
     fn with_entry(&self, action: impl FnOnce(&mut Entry)) {
         let Some(process) = self.clock.process() else { return };
-        let mut entries = process.processor_alarms().entries.lock();
-        if let Some(entry) = entries.iter_mut().find(|entry| entry.id == self.id) {
+        let mut book = process.processor_alarms().book.lock();
+        if let Some(entry) = book.entries.iter_mut().find(|entry| entry.id == self.id) {
             action(entry);
         }
     }
@@ -275,16 +323,12 @@ impl ProcessorAlarm {
     /// Lets the threads that advance the clock know that it was set.
     pub fn announce(&self) {
         let Some(process) = self.clock.process() else { return };
-        let alarms = process.processor_alarms();
-        match &self.clock.subject {
-            Subject::Process(_) => alarms.look_at.store(0, Ordering::Relaxed),
-            Subject::Thread(thread) => {
-                if let Some(thread) = thread.upgrade() {
-                    thread.set_processor_look(0);
-                }
-            }
+        if let Subject::Thread(thread) = &self.clock.subject
+            && let Some(thread) = thread.upgrade()
+        {
+            thread.set_processor_look(0);
         }
-        alarms.armed.store(true, Ordering::SeqCst);
+        process.processor_alarms().replan();
         disturb(&process, |thread| match &self.clock.subject {
             Subject::Process(_) => true,
             Subject::Thread(of) => core::ptr::eq(of.as_ptr(), Arc::as_ptr(thread)),
@@ -295,9 +339,9 @@ impl ProcessorAlarm {
 impl Drop for ProcessorAlarm {
     fn drop(&mut self) {
         let Some(process) = self.clock.process() else { return };
-        let mut entries = process.processor_alarms().entries.lock();
-        let gone = entries.iter().position(|entry| entry.id == self.id).map(|at| entries.swap_remove(at));
-        drop(entries);
+        let mut book = process.processor_alarms().book.lock();
+        let gone = book.entries.iter().position(|entry| entry.id == self.id).map(|at| book.entries.swap_remove(at));
+        drop(book);
         drop(gone);
     }
 }
