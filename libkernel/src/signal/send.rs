@@ -20,35 +20,46 @@ enum Details {
     Reserved(SignalInfo),
 }
 
+/// Whom a signal is for.
+#[derive(Clone, Copy)]
+enum Addressee<'a> {
+    /// Any thread of the process; `first` before others, if it takes it.
+    Process { first: Option<&'a ThreadSignals> },
+    /// This one.
+    Thread(&'a ThreadSignals),
+}
+
+const PROCESS: Addressee<'_> = Addressee::Process { first: None };
+
 impl ProcessSignals {
     /// Sends a signal to the process. `limit` bounds the details queued (`RLIMIT_SIGPENDING`).
     ///
     /// # Errors
     /// `EAGAIN` when the details of a queued real-time signal find no room; other signals then arrive without.
     pub fn send(&self, info: SignalInfo, limit: usize) -> Result<()> {
-        self.send_to(None, info.signal, Details::Queue { info, limit }).map(|_| ())
+        self.send_to(PROCESS, info.signal, Details::Queue { info, limit }).map(|_| ())
     }
 
     /// Sends a signal from the kernel, without details and without allocating.
     pub fn send_kernel(&self, signal: Signal) {
         // Without details there is nothing that could fail.
-        let _ = self.send_to(None, signal, Details::None);
+        let _ = self.send_to(PROCESS, signal, Details::None);
     }
 
-    /// As [`Self::send_kernel`]; false if the signal has no effect.
-    pub fn send_alarm(&self, signal: Signal) -> bool {
-        self.send_to(None, signal, Details::None).unwrap_or(false)
+    /// As [`Self::send_kernel`], to `first` if it takes the signal; false if that has no effect.
+    pub fn send_alarm(&self, signal: Signal, first: Option<&ThreadSignals>) -> bool {
+        self.send_to(Addressee::Process { first }, signal, Details::None).unwrap_or(false)
     }
 
-    /// Sends a timer's signal, for which [`Self::reserve_for_timer`] set memory aside, to the process or one of its
-    /// threads. False if it has no effect.
-    pub fn send_from_timer(&self, to: Option<&ThreadSignals>, info: SignalInfo) -> bool {
+    /// Sends a timer's signal, for which [`Self::reserve_for_timer`] set memory aside, to the process: to `first` if it takes
+    /// it. False if it has no effect.
+    pub fn send_from_timer(&self, info: SignalInfo, first: Option<&ThreadSignals>) -> bool {
         // The memory is there.
-        self.send_to(to, info.signal, Details::Reserved(info)).unwrap_or(false)
+        self.send_to(Addressee::Process { first }, info.signal, Details::Reserved(info)).unwrap_or(false)
     }
 
     /// Whether the signal has an effect.
-    fn send_to(&self, to: Option<&ThreadSignals>, signal: Signal, details: Details) -> Result<bool> {
+    fn send_to(&self, to: Addressee<'_>, signal: Signal, details: Details) -> Result<bool> {
         let mut state = self.state.lock();
         let mut resumed = false;
         if signal == Signal::CONT || signal == Signal::KILL {
@@ -69,13 +80,13 @@ impl ProcessSignals {
         result
     }
 
-    fn enqueue(&self, state: &mut State, to: Option<&ThreadSignals>, signal: Signal, details: Details) -> Result<bool> {
+    fn enqueue(&self, state: &mut State, to: Addressee<'_>, signal: Signal, details: Details) -> Result<bool> {
         if self.is_ending() || !self.counts(state, to, signal) {
             return Ok(false);
         }
         let (pending, target) = match to {
-            Some(thread) => (&thread.pending, thread.target()),
-            None => (&self.pending, Target::Process),
+            Addressee::Thread(thread) => (&thread.pending, thread.target()),
+            Addressee::Process { .. } => (&self.pending, Target::Process),
         };
         let bit = SignalSet::EMPTY.with(signal).bits();
         let already = pending.load(Ordering::Relaxed) & bit != 0;
@@ -95,18 +106,18 @@ impl ProcessSignals {
         }
         pending.fetch_or(bit, Ordering::SeqCst);
         match to {
-            Some(thread) => thread.consider(signal),
-            None => self.choose_receiver(state, signal),
+            Addressee::Thread(thread) => thread.consider(signal),
+            Addressee::Process { first } => self.choose_receiver(state, signal, first),
         }
         Ok(true)
     }
 
     /// Whether the signal has any effect. One that is blocked, or waited for, always has: its action may change first.
-    fn counts(&self, state: &State, to: Option<&ThreadSignals>, signal: Signal) -> bool {
+    fn counts(&self, state: &State, to: Addressee<'_>, signal: Signal) -> bool {
         let kept = |thread: &ThreadSignals| thread.blocked().contains(signal) || thread.awaited().contains(signal);
         let kept = match to {
-            Some(thread) => kept(thread),
-            None => state.members.iter().any(|thread| kept(thread)),
+            Addressee::Thread(thread) => kept(thread),
+            Addressee::Process { .. } => state.members.iter().any(|thread| kept(thread)),
         };
         if kept {
             return true;
@@ -121,13 +132,13 @@ impl ProcessSignals {
     pub(super) fn choose_receivers(&self, state: &State, signals: SignalSet) {
         let mut rest = signals;
         while let Some(signal) = rest.first() {
-            self.choose_receiver(state, signal);
+            self.choose_receiver(state, signal, None);
             rest = rest.without(signal);
         }
     }
 
-    /// Finds a thread that takes a signal meant for any, and makes it look. None may: it waits then.
-    pub(super) fn choose_receiver(&self, state: &State, signal: Signal) {
+    /// Finds a thread that takes a signal meant for any, `first` before others, and makes it look. None may: it waits then.
+    fn choose_receiver(&self, state: &State, signal: Signal, first: Option<&ThreadSignals>) {
         if signal == Signal::KILL {
             for thread in state.members.iter() {
                 thread.notify();
@@ -136,11 +147,11 @@ impl ProcessSignals {
         }
         let takes = |thread: &ThreadSignals| !thread.blocked().contains(signal) && !thread.must_leave();
         let awaits = |thread: &ThreadSignals| thread.awaited().contains(signal);
-        let receiver = state
-            .members
-            .iter()
+        let members = || state.members.iter().map(|thread| &**thread);
+        let receiver = members()
             .find(|thread| awaits(thread))
-            .or_else(|| state.members.iter().find(|thread| takes(thread)));
+            .or_else(|| first.filter(|thread| takes(thread)))
+            .or_else(|| members().find(|thread| takes(thread)));
         if let Some(thread) = receiver {
             thread.notify();
         }
@@ -153,13 +164,19 @@ impl ThreadSignals {
     /// # Errors
     /// As [`ProcessSignals::send`].
     pub fn send(&self, info: SignalInfo, limit: usize) -> Result<()> {
-        self.process().send_to(Some(self), info.signal, Details::Queue { info, limit }).map(|_| ())
+        self.process().send_to(Addressee::Thread(self), info.signal, Details::Queue { info, limit }).map(|_| ())
+    }
+
+    /// Sends a timer's signal to this thread. As [`ProcessSignals::send_from_timer`].
+    pub fn send_from_timer(&self, info: SignalInfo) -> bool {
+        // The memory is there.
+        self.process().send_to(Addressee::Thread(self), info.signal, Details::Reserved(info)).unwrap_or(false)
     }
 
     /// Sends a signal from the kernel to this thread, without details and without allocating.
     pub fn send_kernel(&self, signal: Signal) {
         // Without details there is nothing that could fail.
-        let _ = self.process().send_to(Some(self), signal, Details::None);
+        let _ = self.process().send_to(Addressee::Thread(self), signal, Details::None);
     }
 
     pub(super) fn awaited(&self) -> SignalSet {

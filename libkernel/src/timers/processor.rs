@@ -123,7 +123,7 @@ fn watch(thread: &Arc<Thread>) -> Option<u64> {
         while let Some(waker) = alarms.take_due(thread) {
             waker.wake();
         }
-        enforce_limit(thread.process());
+        enforce_limit(thread);
         alarms.plan(thread);
     }
     let now = machine::monotonic_ns();
@@ -133,8 +133,9 @@ fn watch(thread: &Arc<Thread>) -> Option<u64> {
 }
 
 /// Sends what `RLIMIT_CPU` asks for (getrlimit(2)): `SIGXCPU` at the soft limit, which moves on by a second then, `SIGKILL` at
-/// the hard one.
-fn enforce_limit(process: &Process) {
+/// the hard one. `thread`, which runs, is the first that may take it.
+fn enforce_limit(thread: &Thread) {
+    let process = thread.process();
     let Limit { soft, hard } = process.limit(Resource::Cpu);
     if soft == INFINITY {
         return;
@@ -143,7 +144,7 @@ fn enforce_limit(process: &Process) {
     if used >= hard {
         process.signals().send_kernel(Signal::KILL);
     } else if used >= soft {
-        process.signals().send_kernel(Signal::XCPU);
+        process.signals().send_alarm(Signal::XCPU, Some(thread.signals()));
         process.with_limits(|limits| limits.advance_cpu(soft));
     }
 }

@@ -14,7 +14,7 @@ use crate::process::processor_clock::ProcessorClock;
 use crate::signal::{ProcessSignals, Signal, SignalInfo, ThreadSignals};
 use crate::sync::IrqSpinLock;
 use crate::time::Alarm;
-use crate::{Result, machine};
+use crate::{Result, machine, process};
 
 /// The shortest time after which a timer expires again whose signal had no effect, in nanoseconds.
 const SHORTEST_UNSEEN: u64 = 1_000_000;
@@ -197,13 +197,19 @@ impl SignalTimer {
                 }
             }
         }
-        let Some(process) = self.process.upgrade() else { return };
+        let Some(signals) = self.process.upgrade() else { return };
+        // Of the process's threads the one that runs comes first, as on Linux: on CPU time, it used that up. Not for `ITIMER_REAL`.
+        let first = match (&self.clock, &self.notice) {
+            (TimerClock::Monotonic(_), Notice::Plain(_)) => None,
+            _ => process::current().filter(|thread| Arc::ptr_eq(thread.signals().process(), &signals)),
+        };
+        let first = first.as_deref().map(|thread| &**thread.signals());
         let sent = match &self.notice {
             Notice::Silent => true,
-            Notice::Plain(signal) => process.send_alarm(*signal),
-            Notice::Detailed { info, thread: None } => process.send_from_timer(None, *info),
+            Notice::Plain(signal) => signals.send_alarm(*signal, first),
+            Notice::Detailed { info, thread: None } => signals.send_from_timer(*info, first),
             Notice::Detailed { info, thread: Some(thread) } => {
-                thread.upgrade().is_some_and(|thread| process.send_from_timer(Some(&thread), *info))
+                thread.upgrade().is_some_and(|thread| thread.send_from_timer(*info))
             }
         };
         if !sent {

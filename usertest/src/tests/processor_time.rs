@@ -5,10 +5,11 @@ use super::tests;
 use crate::call;
 use crate::check::{fails, in_child, killed, must, within};
 use crate::sys::*;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 tests!("processor_time":
     profiling_timer_counts_the_kernels_work_too,
+    profiling_signals_go_to_the_thread_that_works,
     interval_timers_repeat,
     interval_timers_can_be_read_and_stopped,
     interval_timers_are_not_inherited_and_survive_exec,
@@ -84,6 +85,29 @@ fn profiling_timer_counts_the_kernels_work_too() {
     }
     assert_eq!((seen(), last_info().signal), (1, libc::SIGPROF));
     within(process_time() - before, 25 * MS, SECOND, "CPU time to the signal");
+}
+
+/// Signals that [`note_thread`] saw in the thread that works, and in others.
+static AT_WORK: AtomicU64 = AtomicU64::new(0);
+static ELSEWHERE: AtomicU64 = AtomicU64::new(0);
+static WORKER: AtomicI32 = AtomicI32::new(0);
+
+extern "C" fn note_thread(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    let count = if gettid() == WORKER.load(Ordering::SeqCst) { &AT_WORK } else { &ELSEWHERE };
+    count.fetch_add(1, Ordering::SeqCst);
+}
+
+fn profiling_signals_go_to_the_thread_that_works() {
+    must(on_signal(libc::SIGPROF, note_thread, 0));
+    let worker = std::thread::spawn(|| {
+        WORKER.store(gettid(), Ordering::SeqCst);
+        must(call!(SYS_setitimer, libc::ITIMER_PROF, &[0u64, 10_000, 0, 10_000], 0));
+        work_until(|| AT_WORK.load(Ordering::SeqCst) + ELSEWHERE.load(Ordering::SeqCst) >= 10)
+    });
+    assert!(worker.join().is_ok_and(|done| done), "no ten signals");
+    let elsewhere = ELSEWHERE.load(Ordering::SeqCst);
+    // The first thread may have been on its way to sleep.
+    assert!(elsewhere <= 1, "{elsewhere} of ten came to a thread that sleeps");
 }
 
 fn interval_timers_repeat() {
