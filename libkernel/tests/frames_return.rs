@@ -5,10 +5,16 @@
 use std::sync::{Arc, Barrier};
 use std::thread;
 
+use libkernel::Errno;
+use libkernel::fs::epoll::Epoll;
+use libkernel::fs::eventfd::EventFd;
+use libkernel::fs::inode::{FileSystem, NewInode};
+use libkernel::fs::tmpfs::Tmpfs;
+use libkernel::fs::{DeviceId, Fd, FdTable, FileType, OpenFlags, anonymous};
 use libkernel::memory::shared::SharedMemory;
 use libkernel::memory::{
-    Access, AddressSpace, Backing, MapRequest, MemoryLimits, PAGE_SIZE, PageSource, Protection, VirtAddr, VmaFlags,
-    frames,
+    Access, AddressSpace, Backing, MapRequest, MemoryLimits, Need, PAGE_SIZE, PageSource, Protection, VirtAddr,
+    VmaFlags, frames,
 };
 
 const PAGE: u64 = PAGE_SIZE as u64;
@@ -35,7 +41,7 @@ fn fault_together(space: &Arc<AddressSpace>, access: Access) {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
-fn anonymous() {
+fn anonymous_memory() {
     let space = AddressSpace::new(1, MemoryLimits::INITIAL).unwrap();
     space.map(MapRequest::anonymous(PAGES * PAGE, RW).at(BASE)).unwrap();
     let before = frames::free_count();
@@ -58,7 +64,7 @@ fn copy_on_write() {
 }
 
 fn object(shared: bool) {
-    let source = SharedMemory::new(PAGES * PAGE).unwrap();
+    let source = SharedMemory::new(PAGES * PAGE);
     for index in 0..PAGES {
         source.page(index, true).unwrap();
     }
@@ -103,7 +109,7 @@ fn every_frame_comes_back() {
     // The arena starts with the first allocation.
     drop(AddressSpace::new(1, MemoryLimits::INITIAL).unwrap());
     let before = frames::free_count();
-    for step in [anonymous as fn(), copy_on_write, || object(false), || object(true), storm] {
+    for step in [anonymous_memory as fn(), copy_on_write, || object(false), || object(true), storm] {
         step();
         assert_eq!(frames::free_count(), before);
     }
@@ -121,4 +127,33 @@ fn exhaustion() {
     assert!(frames::free_count() > 100, "the kernel keeps a reserve");
     assert!(AddressSpace::new(2, MemoryLimits::INITIAL).is_err());
     assert!(space.fork().is_err());
+    kernel_memory_is_refused_to_programs_before_it_ends();
+}
+
+/// What takes the kernel's memory for a program, however little each time, is refused while there is still some left for the kernel.
+fn kernel_memory_is_refused_to_programs_before_it_ends() {
+    let event = || anonymous::open(EventFd::new(0, false), "event", OpenFlags::READ_WRITE).unwrap();
+    let (files, set) = (FdTable::new(), Epoll::new());
+    let memory = Tmpfs::new("tmpfs", u64::MAX, u64::MAX);
+    let new = NewInode { kind: FileType::Regular, permissions: 0o600, uid: 0, gid: 0, device: DeviceId::default() };
+    let attempts = |name: &[u8]| {
+        let file = event();
+        let added = set.add(Fd(name.len() as i32), &file, 1, 0);
+        let inserted = files.insert(file, false, 0, 1000);
+        [added.err(), inserted.err(), memory.root().create(name, &new).err()]
+    };
+    assert_eq!(attempts(b"a"), [None; 3], "opening a file needs only the kernel's own memory");
+    let reserve = frames::free_count();
+    let mut taken = Vec::new();
+    while !frames::low() {
+        taken.push(frames::alloc(Need::Kernel).expect("some is left"));
+    }
+    let left = frames::free_count();
+    assert!((reserve / 4..reserve * 3 / 4).contains(&left), "{left} of {reserve} frames are left");
+    assert_eq!(attempts(b"bc"), [Some(Errno::ENOMEM); 3]);
+    for frame in taken {
+        // SAFETY: taken above, and used by nobody.
+        unsafe { frames::free(frame) };
+    }
+    assert_eq!(attempts(b"def"), [None; 3]);
 }

@@ -5,13 +5,19 @@
 //! allocates then. A wait takes items off the list and asks each what is really there: a level-triggered one that has something goes back on,
 //! an edge-triggered one stays off until the next wake. So a wait costs what is ready, not what is watched, and no event is lost.
 //!
-//! Lock order: the items of a set, then the queues of a file, then the ready list. One set may watch another, up to five deep.
+//! Lock order: the nesting of sets, then the items of a set (of a watching one before those of the one it watches), then the queues of a
+//! file, then the ready list.
+//!
+//! One set may watch another, but only so deep and by so many ways that a question, or a wake, which passes through all of them stays
+//! short and shallow; and never in a circle. So each set knows which sets watch it, and what is allowed is found out and done under one
+//! lock.
 #![forbid(unsafe_code)]
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::{Arc, Weak};
 use alloc::task::Wake;
+use alloc::vec::Vec;
 use core::any::Any;
 use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -23,12 +29,22 @@ use linux_raw_sys::general as linux;
 use super::fd_table::Fd;
 use super::file_object::FileObject;
 use super::open_file::OpenFile;
+use crate::memory::frames;
 use crate::poll::{Listeners, PollEvents, PollTable};
 use crate::sync::{IrqSpinLock, SpinLock, WaitMode, WaitQueue};
 use crate::{Errno, Result};
 
-/// How deep sets may watch sets.
+/// How many sets may stand above a set, one watching the other.
 const MAX_DEPTH: usize = 5;
+
+/// By how many ways a set may be reached from those above it, and how many may lie below one.
+const MAX_WAYS: usize = 256;
+
+/// From how many items on a set first looks for those whose file is gone.
+const FIRST_SWEEP: usize = 32;
+
+/// Held while a set comes to watch another.
+static NESTING: SpinLock<()> = SpinLock::new(());
 
 bitflags! {
     /// How an item is watched, besides for which events.
@@ -90,10 +106,20 @@ struct Item {
     listeners: Pin<Box<Listeners>>,
 }
 
+/// What a set watches.
+struct Items {
+    map: BTreeMap<Key, Item>,
+    /// With so many items, those whose file is gone are dropped: so that adding stays cheap, and what is gone takes no more room than what
+    /// is there.
+    sweep_at: usize,
+}
+
 /// A set of watched files.
 pub struct Epoll {
-    items: SpinLock<BTreeMap<Key, Item>>,
+    items: SpinLock<Items>,
     ready: Arc<Ready>,
+    /// The sets that watch this one, once for each item.
+    watchers: SpinLock<Vec<Weak<Epoll>>>,
 }
 
 impl Wake for Signal {
@@ -152,42 +178,103 @@ fn key(fd: Fd, file: &Arc<OpenFile>) -> Key {
     (fd, Arc::as_ptr(file) as usize)
 }
 
+impl Items {
+    fn sweep(&mut self) {
+        if self.map.len() >= self.sweep_at {
+            self.map.retain(|_, item| item.file.strong_count() > 0);
+            self.sweep_at = FIRST_SWEEP.max(self.map.len() * 2);
+        }
+    }
+}
+
 impl Epoll {
     /// An empty set.
     #[must_use]
     pub fn new() -> Arc<Self> {
         let ready = Ready { list: IrqSpinLock::new(VecDeque::new()), queue: Arc::new(WaitQueue::new()) };
-        Arc::new(Self { items: SpinLock::new(BTreeMap::new()), ready: Arc::new(ready) })
+        Arc::new(Self {
+            items: SpinLock::new(Items { map: BTreeMap::new(), sweep_at: FIRST_SWEEP }),
+            ready: Arc::new(ready),
+            watchers: SpinLock::new(Vec::new()),
+        })
     }
 
-    /// Whether `target` is among the sets that this one watches, and how deep they are nested.
-    fn reaches(&self, target: *const Epoll, depth: usize) -> Result<()> {
-        if core::ptr::eq(self, target) || depth > MAX_DEPTH {
-            return Err(Errno::ELOOP);
+    /// The sets that this one watches.
+    fn watched_sets(&self) -> Result<Vec<Arc<Epoll>>> {
+        let mut sets = Vec::new();
+        for set in self.items.lock().map.values().filter_map(|item| as_epoll(&*item.file.upgrade()?)) {
+            sets.try_reserve(1)?;
+            sets.push(set);
         }
-        let files: alloc::vec::Vec<_> = self.items.lock().values().filter_map(|item| item.file.upgrade()).collect();
-        for file in files {
-            if let Some(inner) = as_epoll(&file) {
-                inner.reaches(target, depth + 1)?;
-            }
-        }
-        Ok(())
+        Ok(sets)
+    }
+
+    /// The sets that watch this one.
+    fn watching_sets(&self) -> Result<Vec<Arc<Epoll>>> {
+        let watchers = self.watchers.lock();
+        let mut sets = Vec::new();
+        sets.try_reserve_exact(watchers.len())?;
+        sets.extend(watchers.iter().filter_map(Weak::upgrade));
+        Ok(sets)
+    }
+
+    /// Fails where this set, or one below it, has too many above it; a circle has without end. The nesting is locked.
+    fn check_below(&self, ways: &mut usize) -> Result<()> {
+        *ways = ways.checked_sub(1).ok_or(Errno::ELOOP)?;
+        self.check_above(0, &mut { MAX_WAYS })?;
+        self.watched_sets()?.iter().try_for_each(|set| set.check_below(ways))
+    }
+
+    fn check_above(&self, depth: usize, ways: &mut usize) -> Result<()> {
+        *ways = ways.checked_sub(1).filter(|_| depth <= MAX_DEPTH).ok_or(Errno::ELOOP)?;
+        self.watching_sets()?.iter().try_for_each(|set| set.check_above(depth + 1, ways))
     }
 
     /// Adds a file (`EPOLL_CTL_ADD`).
     ///
     /// # Errors
     /// `EEXIST`, `EPERM` for a file that is always ready, `ELOOP`, `EINVAL` for the set itself, `ENOMEM`.
-    pub fn add(&self, fd: Fd, file: &Arc<OpenFile>, events: u32, data: u64) -> Result<()> {
+    pub fn add(self: &Arc<Self>, fd: Fd, file: &Arc<OpenFile>, events: u32, data: u64) -> Result<()> {
         if !file.can_poll() {
             return Err(Errno::EPERM);
         }
-        if let Some(inner) = as_epoll(file) {
-            if core::ptr::eq(&*inner, self) || events & linux::EPOLLEXCLUSIVE != 0 {
-                return Err(Errno::EINVAL);
-            }
-            inner.reaches(self, 1)?;
+        if frames::low() {
+            return Err(Errno::ENOMEM);
         }
+        match as_epoll(file) {
+            Some(inner) => self.add_set(&inner, fd, file, events, data),
+            None => self.add_item(fd, file, events, data),
+        }
+    }
+
+    fn add_set(self: &Arc<Self>, inner: &Epoll, fd: Fd, file: &Arc<OpenFile>, events: u32, data: u64) -> Result<()> {
+        if core::ptr::eq(inner, &**self) || events & linux::EPOLLEXCLUSIVE != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let nesting = NESTING.lock();
+        {
+            let mut watchers = inner.watchers.lock();
+            watchers.retain(|watcher| watcher.strong_count() > 0);
+            watchers.try_reserve(1)?;
+            watchers.push(Arc::downgrade(self));
+        }
+        let added = inner.check_below(&mut { MAX_WAYS }).and_then(|()| self.add_item(fd, file, events, data));
+        if added.is_err() {
+            inner.forget_watcher(self);
+        }
+        drop(nesting);
+        added
+    }
+
+    /// One item less of `watcher` stands for this set.
+    fn forget_watcher(&self, watcher: &Arc<Epoll>) {
+        let mut watchers = self.watchers.lock();
+        if let Some(place) = watchers.iter().position(|known| core::ptr::eq(known.as_ptr(), Arc::as_ptr(watcher))) {
+            watchers.swap_remove(place);
+        }
+    }
+
+    fn add_item(&self, fd: Fd, file: &Arc<OpenFile>, events: u32, data: u64) -> Result<()> {
         let key = key(fd, file);
         let signal = Arc::new(Signal { key, ready: Arc::downgrade(&self.ready), listed: AtomicBool::new(false) });
         let mut item = Item {
@@ -197,13 +284,13 @@ impl Epoll {
             listeners: Box::pin(Listeners::new()),
         };
         let mut items = self.items.lock();
-        items.retain(|_, item| item.file.strong_count() > 0);
-        if items.contains_key(&key) {
+        items.sweep();
+        if items.map.contains_key(&key) {
             return Err(Errno::EEXIST);
         }
-        self.reserve(items.len() + 1)?;
+        self.reserve(items.map.len() + 1)?;
         item.watch(file, &self.ready)?;
-        items.insert(key, item);
+        items.map.insert(key, item);
         Ok(())
     }
 
@@ -221,7 +308,7 @@ impl Epoll {
     /// `ENOENT`, `EINVAL` with or after `EPOLLEXCLUSIVE`, `ENOMEM`.
     pub fn modify(&self, fd: Fd, file: &Arc<OpenFile>, events: u32, data: u64) -> Result<()> {
         let mut items = self.items.lock();
-        let item = items.get_mut(&key(fd, file)).ok_or(Errno::ENOENT)?;
+        let item = items.map.get_mut(&key(fd, file)).ok_or(Errno::ENOENT)?;
         let interest = Interest::new(events, data);
         if (interest.mode | item.interest.mode).contains(Mode::EXCLUSIVE) {
             return Err(Errno::EINVAL);
@@ -234,11 +321,15 @@ impl Epoll {
     ///
     /// # Errors
     /// `ENOENT`.
-    pub fn remove(&self, fd: Fd, file: &Arc<OpenFile>) -> Result<()> {
-        let removed = self.items.lock().remove(&key(fd, file));
-        let item = removed.ok_or(Errno::ENOENT)?;
+    pub fn remove(self: &Arc<Self>, fd: Fd, file: &Arc<OpenFile>) -> Result<()> {
+        let mut items = self.items.lock();
+        let item = items.map.remove(&key(fd, file)).ok_or(Errno::ENOENT)?;
         // Off the list too, so that its place there is free.
         self.ready.list.lock().retain(|signal| !Arc::ptr_eq(signal, &item.signal));
+        drop(items);
+        if let Some(inner) = as_epoll(file) {
+            inner.forget_watcher(self);
+        }
         Ok(())
     }
 
@@ -252,11 +343,11 @@ impl Epoll {
             left -= 1;
             // From here on a wake lists it again: nothing that happens during the question is lost.
             signal.listed.store(false, Ordering::Release);
-            let Some(item) = items.get_mut(&signal.key).filter(|item| Arc::ptr_eq(&item.signal, &signal)) else {
+            let Some(item) = items.map.get_mut(&signal.key).filter(|item| Arc::ptr_eq(&item.signal, &signal)) else {
                 continue;
             };
             let Some(file) = item.file.upgrade() else {
-                items.remove(&signal.key);
+                items.map.remove(&signal.key);
                 continue;
             };
             if item.interest.spent {
@@ -289,14 +380,15 @@ impl Epoll {
     /// Whether anything that is listed is really ready. Items that are not stay listed until the next wait.
     fn has_ready(&self) -> bool {
         let items = self.items.lock();
-        let candidates: alloc::vec::Vec<_> = self.ready.list.lock().iter().cloned().collect();
-        candidates.iter().any(|signal| {
-            items.get(&signal.key).is_some_and(|item| {
+        // While the items are locked, the list only grows at its end.
+        (0..)
+            .map_while(|index| self.ready.list.lock().get(index).cloned())
+            .filter_map(|signal| items.map.get(&signal.key))
+            .any(|item| {
                 let file = item.file.upgrade();
                 let events = file.map_or(PollEvents::empty(), |file| file.poll(&mut PollTable::query()));
                 !item.interest.spent && events.intersects(item.interest.events)
             })
-        })
     }
 }
 
@@ -316,7 +408,7 @@ impl FileObject for Epoll {
     fn describe(&self) -> alloc::string::String {
         use core::fmt::Write;
         let items = self.items.lock();
-        items.iter().fold(alloc::string::String::new(), |mut text, ((fd, _), item)| {
+        items.map.iter().fold(alloc::string::String::new(), |mut text, ((fd, _), item)| {
             let (events, data) = (item.interest.events.bits() | item.interest.mode.bits(), item.interest.data);
             // Writing to a string cannot fail.
             let _ = writeln!(text, "tfd: {:8} events: {events:8x} data: {data:16x}", fd.0);
@@ -403,5 +495,58 @@ mod tests {
         assert_eq!((wait(&outer), wait(&inner)), (alloc::vec![7], alloc::vec![9]));
         drain(&event);
         assert_eq!(wait(&outer), []);
+    }
+
+    fn open(set: &Arc<Epoll>) -> Arc<OpenFile> {
+        anonymous::open(set.clone(), "epoll", OpenFlags::READ_WRITE).unwrap()
+    }
+
+    /// Sets of which each watches the next, added in this order, as far as that is allowed; with their files.
+    fn chain(order: impl Iterator<Item = usize>) -> (alloc::vec::Vec<Arc<Epoll>>, usize) {
+        let sets: alloc::vec::Vec<_> = (0..20).map(|_| Epoll::new()).collect();
+        let files: alloc::vec::Vec<_> = sets.iter().map(open).collect();
+        let allowed = order.take_while(|&at| sets[at].add(Fd(1), &files[at + 1], EPOLLIN, 0).is_ok()).count();
+        core::mem::forget(files);
+        (sets, allowed)
+    }
+
+    #[test]
+    fn sets_are_nested_five_deep_whichever_is_added_first() {
+        assert_eq!(chain((0..19).rev()).1, MAX_DEPTH);
+        assert_eq!(chain(0..19).1, MAX_DEPTH);
+        // Chains that are joined in the middle count together.
+        let (sets, allowed) = chain([0, 1, 2, 4, 5, 6, 3].into_iter());
+        assert_eq!((sets.len(), allowed), (20, 6));
+    }
+
+    #[test]
+    fn the_ways_through_sets_stay_few() {
+        // Each set of a level watches all of the next: without a limit, a wake at the bottom would take 20 * 20 * 20 ways.
+        let level = || -> alloc::vec::Vec<_> { (0..20).map(|_| Epoll::new()).collect() };
+        let levels = [level(), level(), level(), level()];
+        let files = levels.each_ref().map(|level| level.iter().map(open).collect::<alloc::vec::Vec<_>>());
+        let mut refused = 0;
+        for (above, below) in levels.iter().zip(files.iter().skip(1)) {
+            for set in above {
+                for (fd, file) in (0..).zip(below) {
+                    refused += usize::from(set.add(Fd(fd), file, EPOLLIN, 0) == Err(Errno::ELOOP));
+                }
+            }
+        }
+        assert!(refused > 0);
+        for set in levels.iter().flatten() {
+            assert!(set.check_above(0, &mut { MAX_WAYS }).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_set_may_be_watched_again_after_it_was_not() {
+        let (outer, inner) = (Epoll::new(), Epoll::new());
+        let file = open(&inner);
+        for _ in 0..2 * MAX_WAYS {
+            outer.add(Fd(1), &file, EPOLLIN, 0).unwrap();
+            outer.remove(Fd(1), &file).unwrap();
+        }
+        assert!(inner.watchers.lock().is_empty());
     }
 }

@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::locks::Owner;
 use super::open_file::OpenFile;
+use crate::memory::frames;
 use crate::sync::SpinLock;
 use crate::{Errno, Result};
 
@@ -139,8 +140,11 @@ impl FdTable {
     /// Enters a file under the lowest free descriptor from `from` on, below `limit` (`RLIMIT_NOFILE`).
     ///
     /// # Errors
-    /// `EMFILE`, `ENOMEM`.
+    /// `EMFILE`; `ENOMEM`, also where the kernel has hardly any memory left for programs' open files.
     pub fn insert(&self, file: Arc<OpenFile>, close_on_exec: bool, from: usize, limit: usize) -> Result<Fd> {
+        if frames::low() {
+            return Err(Errno::ENOMEM);
+        }
         let mut slots = self.slots.lock();
         let index = slots.lowest_free(from);
         if index >= limit.min(MAX_FILES) {

@@ -74,6 +74,8 @@ impl Asids {
         if wanted & !ASID_MASK != self.generation.load(Relaxed) {
             wanted = self.renew(&mut state, wanted);
             context.store(wanted, SeqCst);
+            // Whoever clears an entry, publishes it and then still sees the old context has cleared it before this core's first walk.
+            machine::publish_page_table();
         }
         active.store(wanted, SeqCst);
         wanted as u16

@@ -8,7 +8,7 @@
 //! get an error while the kernel can still serve them.
 
 use core::sync::atomic::{
-    AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed,
+    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed,
     Ordering::Release,
 };
 
@@ -58,6 +58,8 @@ static TABLE_LENGTH: AtomicUsize = AtomicUsize::new(0);
 static BASE: AtomicU64 = AtomicU64::new(0);
 static TOTAL: AtomicUsize = AtomicUsize::new(0);
 static RESERVE: AtomicUsize = AtomicUsize::new(0);
+/// What [`low`] says; changed under the buddy lock.
+static LOW: AtomicBool = AtomicBool::new(false);
 static OUTSIDE: Frame = Frame::reserved();
 
 /// The number of frame-table bytes that RAM from `start` to `end` (physical) needs.
@@ -163,6 +165,7 @@ fn refill(cache: &mut Cache, need: Need) {
         *slot = index;
         cache.count += 1;
     }
+    note_level(&buddy);
 }
 
 /// Takes a block of `2^order` frames, aligned to its size, with arbitrary contents.
@@ -176,7 +179,9 @@ pub fn alloc_block(order: u32, need: Need) -> Option<PhysAddr> {
     if need == Need::User && buddy.free_frames() < RESERVE.load(Relaxed) + (1 << order.min(MAX_ORDER)) {
         return None;
     }
-    buddy.alloc(order).map(address_of)
+    let block = buddy.alloc(order);
+    note_level(&buddy);
+    block.map(address_of)
 }
 
 /// Returns a frame or a block to the allocator.
@@ -193,7 +198,9 @@ pub unsafe fn free(address: PhysAddr) {
     };
     let index = index_of(address);
     if order > 0 {
-        BUDDY.lock().free(index, order);
+        let mut buddy = BUDDY.lock();
+        buddy.free(index, order);
+        note_level(&buddy);
         return;
     }
     frame.become_plain(Kind::Cached);
@@ -247,6 +254,7 @@ fn spill(cache: &mut Cache) {
     for index in cache.frames.iter().take(BATCH) {
         buddy.free(*index, 0);
     }
+    note_level(&buddy);
     cache.frames.copy_within(BATCH.., 0);
     cache.count -= BATCH;
 }
@@ -270,12 +278,29 @@ pub fn available() -> usize {
     free_count().saturating_sub(RESERVE.load(Relaxed))
 }
 
-/// Whether so little is left that whatever a program wants to create anew should be refused (`ENOMEM`).
+/// Whether so little is left that a program's wish for a process or thread should be refused (`ENOMEM`): programs have used up what is theirs.
 #[must_use]
 pub fn scarce() -> bool {
     #[cfg(not(target_os = "none"))]
     super::arena::ensure();
     BUDDY.lock().free_frames() <= RESERVE.load(Relaxed)
+}
+
+/// Whether half of the kernel's own reserve is gone, so that whatever takes memory of the kernel for a program and lasts (an open file, a
+/// name, a mapping) should be refused: the rest is for what cannot fail. A hint, at most one batch of frames old.
+#[inline]
+#[must_use]
+pub fn low() -> bool {
+    LOW.load(Relaxed)
+}
+
+/// Notes whether little is left, after something was taken or returned.
+#[inline]
+fn note_level(buddy: &Buddy) {
+    let low = buddy.free_frames() < RESERVE.load(Relaxed) / 2;
+    if LOW.load(Relaxed) != low {
+        LOW.store(low, Relaxed);
+    }
 }
 
 /// Number of free blocks of each order.

@@ -19,6 +19,7 @@ pub mod heap;
 pub mod kernel_map;
 mod mappings;
 mod page;
+pub mod page_index;
 pub mod page_table;
 mod plain;
 pub mod shared;

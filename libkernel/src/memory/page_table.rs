@@ -5,7 +5,7 @@
 //! its page.
 
 use core::mem::ManuallyDrop;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::Release};
 
 use super::address::{PAGE_SIZE, PhysAddr, USER_LIMIT};
 use super::descriptor::{Descriptor, PageAccess};
@@ -142,13 +142,14 @@ impl PageTable {
         self.leaf_or_new(virt).map(drop)
     }
 
-    /// Maps `page` at `virt`, where nothing is mapped and the table exists. The caller publishes.
+    /// Maps `page` at `virt`, where nothing is mapped and the table exists. Whoever walks to the page finds what was written to it before.
+    /// The caller publishes.
     #[inline]
     pub fn map(&mut self, virt: u64, page: Page, access: PageAccess, anonymous: bool) {
         let Ok(table) = self.leaf(virt) else { return };
         let Some(entry) = table.entries().get(entry_index(virt, 3)) else { return };
         debug_assert_eq!(entry.load(Relaxed), 0);
-        entry.store(Descriptor::user(page.into_phys(), access, anonymous).0, Relaxed);
+        entry.store(Descriptor::user(page.into_phys(), access, anonymous).0, Release);
         table.change_live(1);
     }
 
@@ -202,7 +203,7 @@ impl PageTable {
             if slot.load(Relaxed) == 0
                 && let Some(page) = page.take()
             {
-                slot.store(entry(page.into_phys()).0, Relaxed);
+                slot.store(entry(page.into_phys()).0, Release);
                 mapped += 1;
             }
         }

@@ -4,54 +4,37 @@
 //! own lock comes after that one and before none but the frame allocator's.
 #![forbid(unsafe_code)]
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
-use super::address::PAGE_SHIFT;
 use super::page::Page;
+use super::page_index::PageIndex;
 use super::source::PageSource;
+use crate::Result;
 use crate::sync::SpinLock;
-use crate::{Errno, Result};
-
-const GROUP: usize = 64;
-type Group = Option<Box<[Option<Page>]>>;
 
 /// Zero-filled memory of a fixed size. See the module's comment.
 pub struct SharedMemory {
     size: u64,
-    groups: SpinLock<Vec<Group>>,
+    pages: SpinLock<PageIndex>,
 }
 
 impl SharedMemory {
-    /// `size` bytes (a multiple of the page size) of zeros. `ENOMEM`.
-    pub fn new(size: u64) -> Result<Arc<Self>> {
-        let groups = ((size >> PAGE_SHIFT) as usize).div_ceil(GROUP);
-        let mut list = Vec::new();
-        list.try_reserve_exact(groups).map_err(|_| Errno::ENOMEM)?;
-        list.resize_with(groups, || None);
-        Ok(Arc::new(Self { size, groups: SpinLock::new(list) }))
+    /// `size` bytes (a multiple of the page size) of zeros; what is not touched costs nothing.
+    #[must_use]
+    pub fn new(size: u64) -> Arc<Self> {
+        Arc::new(Self { size, pages: SpinLock::new(PageIndex::default()) })
     }
 }
 
 impl PageSource for SharedMemory {
     fn page(&self, index: u64, _write: bool) -> Result<Page> {
-        let mut groups = self.groups.lock();
-        let group = groups.get_mut(index as usize / GROUP).ok_or(Errno::EFAULT)?;
-        let pages = match group {
-            Some(pages) => pages,
-            None => {
-                let mut pages = Vec::new();
-                pages.try_reserve_exact(GROUP).map_err(|_| Errno::ENOMEM)?;
-                pages.resize(GROUP, None);
-                group.insert(pages.into_boxed_slice())
-            }
-        };
-        let slot = pages.get_mut(index as usize % GROUP).ok_or(Errno::EFAULT)?;
-        match slot {
-            Some(page) => Ok(page.clone()),
-            None => Ok(slot.insert(Page::zeroed()?).clone()),
+        let mut pages = self.pages.lock();
+        if let Some(page) = pages.get(index) {
+            return Ok(page.clone());
         }
+        let page = Page::zeroed()?;
+        pages.insert(index, page.clone())?;
+        Ok(page)
     }
 
     fn size(&self) -> u64 {
@@ -59,10 +42,9 @@ impl PageSource for SharedMemory {
     }
 
     fn present_pages(&self, first: u64, pages: &mut [Option<Page>]) {
-        let groups = self.groups.lock();
-        for (index, page) in (first as usize..).zip(pages) {
-            let group = groups.get(index / GROUP).and_then(Option::as_ref);
-            *page = group.and_then(|group| group.get(index % GROUP)).cloned().flatten();
+        let known = self.pages.lock();
+        for (index, page) in (first..).zip(pages) {
+            *page = known.get(index).cloned();
         }
     }
 }

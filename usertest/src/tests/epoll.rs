@@ -16,6 +16,8 @@ tests!("epoll":
     epoll_wait_wakes_and_times_out,
     epoll_returns_at_most_what_fits_and_rotates,
     epoll_wakes_one_of_many_waiters_for_edge,
+    epoll_sets_are_not_nested_without_end,
+    epoll_circles_are_refused_to_two_at_once [30],
 );
 
 /// `struct epoll_event` as arm64 lays it out.
@@ -171,4 +173,45 @@ fn epoll_wakes_one_of_many_waiters_for_edge() {
     must(write(writer, b"x"));
     let woken: i32 = children.iter().map(|child| i32::from(must(wait(*child)) == Status::Exited(1))).sum();
     assert_eq!(woken, 1);
+}
+
+fn epoll_sets_are_not_nested_without_end() {
+    // From the top down, so that each addition alone looks shallow. Some kernels notice only when there is a file at the end.
+    let sets: Vec<Fd> = (0..40).map(|_| epoll()).collect();
+    let (reader, writer) = must(pipe());
+    let mut refused = None;
+    for (above, below) in sets.iter().zip(sets.iter().skip(1).chain([&reader])) {
+        if let Err(errno) = control(*above, libc::EPOLL_CTL_ADD, *below, IN) {
+            refused = Some(errno);
+            break;
+        }
+    }
+    assert!(matches!(refused, Some(Errno(libc::ELOOP | libc::EINVAL))), "{refused:?}");
+    must(write(writer, b"x"));
+    let last = sets[sets.len() - 1];
+    let _ = control(last, libc::EPOLL_CTL_ADD, reader, IN);
+    wait_for(last, 4, 0);
+}
+
+fn epoll_circles_are_refused_to_two_at_once() {
+    let [first, second] = [epoll(), epoll()];
+    let barrier = std::sync::Barrier::new(2);
+    let add_often = |above, below| {
+        for _ in 0..300 {
+            barrier.wait();
+            let result = control(above, libc::EPOLL_CTL_ADD, below, IN);
+            wait_for(above, 4, 0);
+            // Both sets are as they came to be; then the next round begins with empty ones.
+            barrier.wait();
+            if result.is_ok() {
+                let circle = control(below, libc::EPOLL_CTL_ADD, above, IN);
+                fails(circle, libc::ELOOP);
+                must(control(above, libc::EPOLL_CTL_DEL, below, 0));
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| add_often(first, second));
+        add_often(second, first);
+    });
 }

@@ -8,11 +8,11 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use linux_raw_sys::general as linux;
 
-use super::page_index::{MAX_INDEX, PageIndex};
 use super::usage::Usage;
 use crate::fs::inode::WritePosition;
 use crate::fs::open_file::MAX_TRANSFER;
 use crate::io::{IoSink, IoSource};
+use crate::memory::page_index::{MAX_INDEX, PageIndex};
 use crate::memory::{PAGE_SIZE, Page};
 use crate::sync::SpinLock;
 use crate::{Errno, Result};
@@ -92,17 +92,21 @@ impl Data {
         Ok(count)
     }
 
+    /// Makes a range read as zeros. Takes as long as it holds something else, however large it is.
     fn zero(&mut self, start: u64, end: u64, usage: &Usage) -> Result<()> {
         let mut at = start;
-        while at < end {
-            let within = (at % PAGE) as usize;
-            let length = (PAGE - at % PAGE).min(end - at);
-            if self.pages.get(at / PAGE).is_some() || !self.initial_at(at - at % PAGE, 1).is_empty() {
-                self.page(at / PAGE, usage)?.zero(within, length as usize);
+        loop {
+            if self.initial_at(at - at % PAGE, 1).is_empty() {
+                let Some(next) = self.pages.next_present(at / PAGE) else { return Ok(()) };
+                at = at.max(next * PAGE);
             }
+            if at >= end {
+                return Ok(());
+            }
+            let length = (PAGE - at % PAGE).min(end - at);
+            self.page(at / PAGE, usage)?.zero((at % PAGE) as usize, length as usize);
             at += length;
         }
-        Ok(())
     }
 }
 

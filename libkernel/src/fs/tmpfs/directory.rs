@@ -14,6 +14,7 @@ use super::TmpInode;
 use crate::fs::inode::{DirectoryEntry, Inode};
 use crate::fs::metadata::FileType;
 use crate::fs::name::{self, Name};
+use crate::memory::frames;
 use crate::{Errno, Result};
 
 struct Entry {
@@ -69,6 +70,9 @@ impl Directory {
     /// As [`check_free`](Self::check_free); `ENOMEM`.
     pub fn insert(&mut self, name: &[u8], inode: Arc<TmpInode>) -> Result<()> {
         self.check_free(name)?;
+        if frames::low() {
+            return Err(Errno::ENOMEM);
+        }
         self.entries.try_reserve(1, |entry| entry.hash).map_err(|_| Errno::ENOMEM)?;
         let name = Name::from(name);
         let hash = name::hash(&name);

@@ -6,7 +6,6 @@
 
 mod content;
 mod directory;
-mod page_index;
 mod usage;
 
 #[cfg(test)]

@@ -302,3 +302,24 @@ fn a_deep_tree_is_dropped_without_recursion() {
     drop(path);
     drop(world);
 }
+
+#[test]
+fn zeroing_and_punching_take_as_long_as_there_is_content_not_size() {
+    use linux_raw_sys::general::{FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE};
+    static BORN: [u8; 5000] = [7; 5000];
+    let fs = Tmpfs::new("tmpfs", 1 << 30, 10);
+    let new = NewInode { kind: FileType::Regular, permissions: 0o600, uid: 0, gid: 0, device: DeviceId::default() };
+    let huge = i64::MAX as u64 - 10;
+    for mode in [FALLOC_FL_ZERO_RANGE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE] {
+        let file = fs.root_directory().create_from(format!("{mode}").as_bytes(), &new, &BORN).unwrap();
+        file.truncate(huge).unwrap();
+        file.write_at(WritePosition::At(huge - 3), u64::MAX, &mut SliceSource::new(b"abc")).unwrap();
+        file.allocate(mode, 1, huge - 2).unwrap();
+        let byte = |at| {
+            let mut byte = [9];
+            file.read_at(at, &mut SliceSink::new(&mut byte)).unwrap();
+            byte[0]
+        };
+        assert_eq!([0, 1, 4999, 5000, huge - 3, huge - 2, huge - 1].map(byte), [7, 0, 0, 0, 0, 0, b'c']);
+    }
+}

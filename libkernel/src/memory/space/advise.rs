@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use alloc::sync::Arc;
+use core::ops::Range;
 
 use super::{Access, AddressSpace, State, pages};
 use crate::memory::address::{PAGE_MASK, PAGE_SHIFT, user_page_range};
@@ -59,12 +60,12 @@ impl AddressSpace {
         Ok(())
     }
 
-    /// Locks or unlocks `[start, start + length)` (rounded outwards to pages). Nothing is ever paged out here, so locking makes
-    /// pages present and counts them. `ENOMEM`: not all mapped, or beyond the limit; `EPERM`: the limit
+    /// Locks or unlocks `[start, start + length)` (rounded outwards to pages), and returns that range. Nothing is ever paged out here, so
+    /// locking only counts the pages; the caller makes them present. `ENOMEM`: not all mapped, or beyond the limit; `EPERM`: the limit
     /// is zero; `EINVAL`: it wraps around.
     ///
-    /// `present`: make them present now (not `MLOCK_ONFAULT`). `privileged`: no limit.
-    pub fn lock_range(&self, start: u64, length: u64, lock: bool, present: bool, privileged: bool) -> Result<()> {
+    /// `privileged`: no limit.
+    pub fn lock_range(&self, start: u64, length: u64, lock: bool, privileged: bool) -> Result<Range<u64>> {
         let first = start & !PAGE_MASK;
         let length = length.checked_add(start & PAGE_MASK).ok_or(Errno::EINVAL)?;
         let (start, end) = user_page_range(first, length).ok_or(Errno::ENOMEM)?;
@@ -79,15 +80,12 @@ impl AddressSpace {
             return Err(Errno::ENOMEM);
         }
         state.change_flags(start, end, |vma| vma.flags.set(VmaFlags::LOCKED, lock))?;
-        drop(state);
-        if lock && present {
-            self.populate(start, end);
-        }
-        Ok(())
+        Ok(start..end)
     }
 
-    /// Locks everything that is mapped (`current`), that will be mapped (`future`), or with neither unlocks everything.
-    pub fn lock_all(&self, current: bool, future: bool, present: bool, privileged: bool) -> Result<()> {
+    /// Locks everything that is mapped (`current`), that will be mapped (`future`), or with neither unlocks everything; the caller makes
+    /// it present.
+    pub fn lock_all(&self, current: bool, future: bool, privileged: bool) -> Result<()> {
         let mut state = self.state.lock();
         if current || future {
             state.begin_locking(privileged)?;
@@ -100,15 +98,13 @@ impl AddressSpace {
         if current || !future {
             state.change_flags(0, u64::MAX, |vma| vma.flags.set(VmaFlags::LOCKED, current))?;
         }
-        if current && present {
-            let mut next = state.vmas.iter().next().map(|vma| (vma.start, vma.end));
-            drop(state);
-            while let Some((start, end)) = next {
-                self.populate(start, end);
-                next = self.state.lock().vmas.iter_from(end).next().map(|vma| (vma.start, vma.end));
-            }
-        }
         Ok(())
+    }
+
+    /// The first mapping that ends after `address`.
+    #[must_use]
+    pub fn range_from(&self, address: u64) -> Option<Range<u64>> {
+        self.state.lock().vmas.iter_from(address).next().map(|vma| vma.start..vma.end)
     }
 
     /// For each page from `start` on, whether it is present; `ENOMEM` where nothing is mapped.
@@ -184,7 +180,7 @@ impl State {
 
     /// Changes flags of the mappings in `[start, end)`.
     fn change_flags(&mut self, start: u64, end: u64, change: impl Fn(&mut Vma)) -> Result<()> {
-        self.split(start, end)?;
+        self.split_for_good(start, end)?;
         let counts = &mut self.counts;
         self.vmas.change_range(start, end, |vma| {
             counts.remove(vma);

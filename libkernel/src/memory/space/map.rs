@@ -87,7 +87,8 @@ impl AddressSpace {
         request.offset.checked_add(length).ok_or(Errno::EOVERFLOW)?;
         let mut backing = request.backing;
         if backing.is_none() && request.flags.contains(VmaFlags::SHARED) {
-            backing = Some(Backing { source: SharedMemory::new(length)?, name: None });
+            check_fits(pages(length), request.flags)?;
+            backing = Some(Backing { source: SharedMemory::new(length), name: None });
         }
         if let Some(backing) = &backing {
             self.note_mapping(backing)?;
@@ -103,9 +104,7 @@ impl AddressSpace {
             let mut gather = Gather::new(&self.context);
             state.unmap(start, end, &mut gather)?;
         }
-        if state.vmas.len() >= MAX_MAPPINGS {
-            return Err(Errno::ENOMEM);
-        }
+        state.check_mappings(1)?;
         let locked = flags.contains(VmaFlags::LOCKED);
         let counted = vma.clone();
         state.vmas.insert(vma)?;
@@ -177,6 +176,13 @@ impl AddressSpace {
     }
 }
 
+/// Refuses what could never be filled; the rest is found out when it is touched.
+fn check_fits(pages: u64, flags: VmaFlags) -> Result<()> {
+    let total = frames::total() as u64;
+    let fits = flags.contains(VmaFlags::NO_RESERVE) || pages <= total || total == 0;
+    if fits { Ok(()) } else { Err(Errno::ENOMEM) }
+}
+
 impl State {
     /// The address for a mapping of `length` bytes.
     pub(super) fn place(&self, address: u64, length: u64, placement: Placement) -> Result<u64> {
@@ -217,12 +223,12 @@ impl State {
         if vma.flags.contains(VmaFlags::LOCKED) && !self.may_lock(vma.pages()) {
             return Err(Errno::EAGAIN);
         }
-        // What could never be filled is refused at once; the rest is found out when it is touched.
-        let committed = vma.is_data() && !vma.flags.contains(VmaFlags::NO_RESERVE);
-        if committed && vma.pages() > frames::total() as u64 && frames::total() > 0 {
-            return Err(Errno::ENOMEM);
-        }
-        Ok(())
+        if vma.is_data() { check_fits(vma.pages(), vma.flags) } else { Ok(()) }
+    }
+
+    /// Whether there may be so many more mappings, and there is memory to describe them. `ENOMEM`.
+    pub(super) fn check_mappings(&self, more: usize) -> Result<()> {
+        if self.vmas.len() + more > MAX_MAPPINGS || frames::low() { Err(Errno::ENOMEM) } else { Ok(()) }
     }
 
     /// Whether so many more pages may be locked.
@@ -235,6 +241,10 @@ impl State {
         if !self.vmas.overlaps(start, end) {
             return Ok(());
         }
+        // Only what leaves a mapping on both sides leaves one more than there was.
+        if self.vmas.find(start).is_some_and(|vma| vma.start < start && end < vma.end) {
+            self.check_mappings(1)?;
+        }
         self.split(start, end)?;
         let counts = &mut self.counts;
         self.vmas.remove_range(start, end, |vma| counts.remove(&vma));
@@ -243,11 +253,18 @@ impl State {
         Ok(())
     }
 
+    /// As [`split`](Self::split), for a change that keeps all the parts.
+    pub(super) fn split_for_good(&mut self, start: u64, end: u64) -> Result<()> {
+        let inside = |at| self.vmas.find(at).is_some_and(|vma| vma.start < at);
+        let more = usize::from(inside(start)) + usize::from(inside(end));
+        if more > 0 {
+            self.check_mappings(more)?;
+        }
+        self.split(start, end)
+    }
+
     /// Makes `start` and `end` borders of mappings. `ENOMEM`.
     pub(super) fn split(&mut self, start: u64, end: u64) -> Result<()> {
-        if self.vmas.len() >= MAX_MAPPINGS {
-            return Err(Errno::ENOMEM);
-        }
         self.vmas.split_at(start)?;
         self.vmas.split_at(end).inspect_err(|_| self.vmas.merge_at(start))
     }
@@ -271,7 +288,7 @@ impl State {
         }
         let end = reached;
         if start < end {
-            self.split(start, end)?;
+            self.split_for_good(start, end)?;
             let counts = &mut self.counts;
             self.vmas.change_range(start, end, |vma| {
                 counts.remove(vma);

@@ -77,7 +77,7 @@ impl World {
     fn new() -> Self {
         let space = AddressSpace::new(3, MemoryLimits::INITIAL).unwrap();
         Self {
-            objects: (0..2).map(|_| SharedMemory::new(OBJECT_PAGES * PAGE).unwrap()).collect(),
+            objects: (0..2).map(|_| SharedMemory::new(OBJECT_PAGES * PAGE)).collect(),
             contents: alloc::vec![[0; OBJECT_PAGES as usize]; 2],
             spaces: alloc::vec![(space, Pages::new())],
         }

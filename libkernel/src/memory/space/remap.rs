@@ -98,6 +98,8 @@ impl State {
 
     /// A place for a moved mapping; what is at a fixed place is removed.
     fn make_room(&mut self, target: Option<u64>, length: u64, gather: &mut Gather<'_>) -> Result<u64> {
+        // What is left of the old one on both sides, and the new one.
+        self.check_mappings(2)?;
         let Some(to) = target else { return self.place(0, length, Placement::Anywhere) };
         self.unmap(to, to + length, gather)?;
         Ok(to)

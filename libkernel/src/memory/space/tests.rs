@@ -27,7 +27,7 @@ fn addresses_without_a_mapping_get_the_signals_of_linux() {
     let maperr = Some((linux::SIGSEGV, linux::SEGV_MAPERR as i32));
     assert_eq!(signal(0, Access::Read), maperr);
     assert_eq!(signal(u64::MAX, Access::Write), maperr);
-    let object = SharedMemory::new(PAGE).unwrap();
+    let object = SharedMemory::new(PAGE);
     let request =
         MapRequest::anonymous(3 * PAGE, Protection::READ).at(BASE).of(Backing { source: object, name: None }, 0);
     space.map(request).unwrap();
@@ -177,7 +177,7 @@ fn advice_about_fork_is_followed() {
 #[test]
 fn maps_look_like_linux_s() {
     let space = space();
-    let object = SharedMemory::new(4 * PAGE).unwrap();
+    let object = SharedMemory::new(4 * PAGE);
     let backing = Backing { source: object, name: Some(Arc::new("/bin/true")) };
     space
         .map(MapRequest::anonymous(2 * PAGE, Protection::READ | Protection::EXECUTE).at(0x40_0000).of(backing, PAGE))
@@ -217,7 +217,7 @@ impl crate::memory::PageSource for Shrinking {
 #[test]
 fn what_a_file_loses_its_mappings_lose_in_all_processes() {
     let file = Arc::new(Shrinking {
-        memory: SharedMemory::new(8 * PAGE).unwrap(),
+        memory: SharedMemory::new(8 * PAGE),
         size: (8 * PAGE).into(),
         mappings: crate::memory::Mappings::new(),
     });
@@ -259,17 +259,47 @@ fn locking_is_limited_unless_privileged() {
     let limits = MemoryLimits { locked: 4 * PAGE, ..MemoryLimits::INITIAL };
     let space = AddressSpace::new(5, limits).unwrap();
     space.map(MapRequest::anonymous(8 * PAGE, RW).at(BASE)).unwrap();
-    assert_eq!(space.lock_range(BASE, 5 * PAGE, true, true, false), Err(Errno::ENOMEM));
-    assert_eq!(space.lock_range(BASE + 1, 4 * PAGE - 1, true, true, false), Ok(()));
-    assert_eq!((space.usage().locked, space.resident()), (4, 4));
-    assert_eq!(space.lock_all(true, true, true, false), Err(Errno::ENOMEM));
-    assert_eq!(space.lock_all(true, true, true, true), Ok(()));
-    assert_eq!(space.resident(), 8);
+    assert_eq!(space.lock_range(BASE, 5 * PAGE, true, false), Err(Errno::ENOMEM));
+    assert_eq!(space.lock_range(BASE + 1, 4 * PAGE - 1, true, false), Ok(BASE..BASE + 4 * PAGE));
+    assert_eq!(space.usage().locked, 4);
+    assert_eq!(space.lock_all(true, true, false), Err(Errno::ENOMEM));
+    assert_eq!(space.lock_all(true, true, true), Ok(()));
+    assert_eq!(space.usage().locked, 8);
     space.map(MapRequest::anonymous(100 * PAGE, RW)).unwrap();
-    assert_eq!((space.usage().locked, space.resident()), (108, 108), "future mappings are locked too");
-    assert_eq!(space.lock_all(false, false, false, false), Ok(()));
+    assert_eq!((space.usage().locked, space.resident()), (108, 100), "future mappings are locked too");
+    assert_eq!(space.lock_all(false, false, false), Ok(()));
     assert_eq!(space.usage().locked, 0);
     space.set_limits(MemoryLimits { locked: 0, ..limits });
-    assert_eq!(space.lock_range(BASE, PAGE, true, true, false), Err(Errno::EPERM));
+    assert_eq!(space.lock_range(BASE, PAGE, true, false), Err(Errno::EPERM));
     check_invariants(&space);
+}
+
+#[test]
+fn with_as_many_mappings_as_may_be_those_there_are_can_be_removed_but_not_split() {
+    let space = space();
+    let length = 4 + 2 * 33_000;
+    let at = space.map(MapRequest::anonymous(length * PAGE, RW)).unwrap().0;
+    // The first four pages stay in one piece; of the rest every other page becomes a mapping.
+    let odd = (4..length).step_by(2).map(|page| at + page * PAGE);
+    let refused = odd.map(|page| space.protect(page, PAGE, Protection::READ)).find_map(Result::err);
+    assert_eq!(refused, Some(Errno::ENOMEM), "this would leave two more");
+    assert_eq!(space.protect(at, PAGE, Protection::READ), Ok(()), "the last one");
+    assert_eq!(space.unmap(at + 2 * PAGE, PAGE), Err(Errno::ENOMEM), "this would leave one more");
+    assert_eq!(space.protect(at + 3 * PAGE, PAGE, Protection::empty()), Err(Errno::ENOMEM));
+    assert_eq!(space.map(MapRequest::anonymous(PAGE, Protection::empty())), Err(Errno::ENOMEM));
+    assert_eq!(space.unmap(at, PAGE), Ok(()), "the number stays");
+    assert_eq!(space.unmap(at + 4 * PAGE, PAGE), Ok(()), "one less");
+    assert_eq!(space.protect(at + 3 * PAGE, PAGE, Protection::empty()), Ok(()));
+}
+
+#[test]
+fn shared_memory_that_could_never_be_filled_is_refused_and_what_is_not_touched_costs_nothing() {
+    let space = space();
+    let free = frames::free_count();
+    let huge = || MapRequest { flags: VmaFlags::SHARED, ..MapRequest::anonymous(1 << 45, RW) };
+    assert_eq!(space.map(huge()), Err(Errno::ENOMEM));
+    let at = space.map(MapRequest { flags: VmaFlags::SHARED | VmaFlags::NO_RESERVE, ..huge() }).unwrap();
+    assert_eq!(space.fault(VirtAddr(at.0 + (1 << 45) - 1), Access::Write), Ok(()));
+    // Other tests take frames meanwhile; a table of all its pages would be 128 MiB.
+    assert!(frames::free_count() + 10_000 > free);
 }

@@ -1,4 +1,4 @@
-//! The pages of one file by number: a radix tree of up to 64 slots a node.
+//! [`PageIndex`]: the pages of one object by number, a radix tree of up to 64 slots a node.
 //!
 //! Nodes are only as long as their last used slot, so a small file costs one slot a page; holes cost nothing.
 //! All memory is reserved fallibly.
@@ -6,13 +6,13 @@
 
 use alloc::vec::Vec;
 
+use super::Page;
 use crate::Result;
-use crate::memory::Page;
 
 const BITS: u32 = 6;
 const MASK: u64 = (1 << BITS) - 1;
 
-/// The highest page number that a file can have: offsets are below 2^63.
+/// The highest page number that an object can have: offsets are below 2^63.
 pub const MAX_INDEX: u64 = (i64::MAX as u64) >> 12;
 
 #[derive(Default)]
