@@ -14,12 +14,12 @@ use libkernel::memory::{
     VmaFlags,
 };
 use libkernel::process::capability::Capability;
-use libkernel::task::yield_now;
 use libkernel::{Errno, Result};
 use linux_raw_sys::general as linux;
 
 use super::{Context, Outcome};
 use crate::memory::steps::{self, AT_ONCE};
+use crate::task::cond_resched;
 
 /// Flags that `MAP_SHARED_VALIDATE` knows.
 const KNOWN_FLAGS: u32 = linux::MAP_TYPE
@@ -36,6 +36,10 @@ const KNOWN_FLAGS: u32 = linux::MAP_TYPE
     | linux::MAP_STACK
     | linux::MAP_HUGETLB;
 const PROTECTION_BITS: u32 = linux::PROT_READ | linux::PROT_WRITE | linux::PROT_EXEC;
+
+/// Bytes of address space that a long madvise(2) goes through at a time: to drop what is there, or to make it present.
+const DROPPED_AT_ONCE: u64 = 64 << 20;
+const MADE_AT_ONCE: u64 = 1 << 20;
 
 /// mmap(2).
 pub fn mmap(cx: &mut Context, address: u64, length: u64, prot: u32, flags: u32, fd: Fd, offset: u64) -> Outcome {
@@ -60,15 +64,16 @@ pub async fn mmap_blocking(
     request.populate = false;
     let space = cx.thread.space();
     let start = space.map(request)?.0;
-    populate(&space, start, start.saturating_add(length)).await;
+    populate(cx, &space, start, start.saturating_add(length)).await;
     Ok(start as usize)
 }
 
-async fn populate(space: &Arc<AddressSpace>, start: u64, end: u64) {
+/// Makes the pages of `[start, end)` present as far as possible, or until there is a signal: what is left comes when it is touched.
+async fn populate(cx: &Context, space: &Arc<AddressSpace>, start: u64, end: u64) {
     let mut next = Some(start);
-    while let Some(at) = next {
+    while let Some(at) = next.filter(|_| !cx.is_interrupted()) {
         next = space.populate_some(at, end);
-        yield_now().await;
+        cond_resched().await;
     }
 }
 
@@ -98,6 +103,9 @@ fn request(cx: &Context, address: u64, length: u64, prot: u32, flags: u32, fd: F
     request.flags.set(VmaFlags::GROWS_DOWN, flags & linux::MAP_GROWSDOWN != 0);
     request.flags.set(VmaFlags::NO_RESERVE, flags & linux::MAP_NORESERVE != 0);
     request.flags.set(VmaFlags::LOCKED, flags & linux::MAP_LOCKED != 0);
+    if flags & linux::MAP_GROWSDOWN != 0 && (shared || flags & linux::MAP_ANONYMOUS == 0) {
+        return Err(Errno::EINVAL);
+    }
     request.populate = flags & linux::MAP_POPULATE != 0 && flags & linux::MAP_NONBLOCK == 0;
     if flags & linux::MAP_ANONYMOUS == 0 {
         let file = cx.thread.files().get(fd)?;
@@ -181,9 +189,8 @@ pub fn brk(cx: &mut Context, address: u64) -> Result<usize> {
     Ok(cx.thread.space().brk(address) as usize)
 }
 
-/// madvise(2).
-pub fn madvise(cx: &mut Context, address: u64, length: u64, advice: u32) -> Result<usize> {
-    let advice = match advice {
+fn advice(number: u32) -> Result<Advice> {
+    Ok(match number {
         linux::MADV_DONTNEED | linux::MADV_DONTNEED_LOCKED => Advice::DontNeed,
         linux::MADV_FREE => Advice::Free,
         linux::MADV_DONTFORK => Advice::Set(VmaFlags::DONT_FORK),
@@ -206,29 +213,102 @@ pub fn madvise(cx: &mut Context, address: u64, length: u64, advice: u32) -> Resu
         | linux::MADV_PAGEOUT
         | linux::MADV_COLLAPSE => Advice::Hint,
         _ => return Err(Errno::EINVAL),
-    };
-    cx.thread.space().advise(address, length, advice)?;
-    Ok(0)
+    })
 }
 
-/// mincore(2).
-pub fn mincore(cx: &mut Context, address: u64, length: u64, vector: UserPtr<u8>) -> Result<usize> {
-    const CHUNK: usize = 256;
+/// How much of the address space advice of this kind goes through at a time; `None`: all of it.
+fn piece(advice: Advice) -> Option<u64> {
+    match advice {
+        Advice::DontNeed | Advice::Free => Some(DROPPED_AT_ONCE),
+        Advice::Populate(_) => Some(MADE_AT_ONCE),
+        Advice::Hint | Advice::Set(_) | Advice::Clear(_) => None,
+    }
+}
+
+/// madvise(2): what is done at once.
+pub fn madvise(cx: &mut Context, address: u64, length: u64, number: u32) -> Outcome {
+    let advice = match advice(number) {
+        Ok(advice) => advice,
+        Err(error) => return Outcome::Done(Err(error)),
+    };
+    if piece(advice).is_some_and(|piece| length > piece) {
+        return Outcome::Block;
+    }
+    cx.thread.with_space(|space| space.advise(address, length, advice)).map(|()| 0).into()
+}
+
+/// madvise(2) about much memory: piece by piece.
+pub async fn madvise_blocking(cx: &mut Context, address: u64, length: u64, number: u32) -> Result<usize> {
+    let advice = advice(number)?;
+    let piece = piece(advice).unwrap_or(u64::MAX);
+    let (mut at, end) = user_page_range(address, length).ok_or(Errno::EINVAL)?;
+    let space = cx.thread.space();
+    let populates = matches!(advice, Advice::Populate(_));
+    let mut result = Ok(0);
+    while at < end {
+        let next = at.saturating_add(piece).min(end);
+        match space.advise(at, next - at, advice) {
+            Ok(()) => {}
+            // What is not mapped is left out.
+            Err(Errno::ENOMEM) if !populates => {
+                result = Err(Errno::ENOMEM);
+                let Some(mapping) = space.range_from(next) else { break };
+                at = next.max(mapping.start);
+                continue;
+            }
+            Err(error) => return Err(error),
+        }
+        if populates && cx.is_interrupted() {
+            return Err(Errno::ERESTARTNOINTR);
+        }
+        cond_resched().await;
+        at = next;
+    }
+    result
+}
+
+/// How many pages `length` bytes are, for mincore(2).
+fn page_count(address: u64, length: u64) -> Result<usize> {
     if address & PAGE_MASK != 0 {
         return Err(Errno::EINVAL);
     }
+    usize::try_from(length.div_ceil(PAGE_MASK + 1)).map_err(|_| Errno::ENOMEM)
+}
+
+/// Tells which of up to a few hundred pages are present; returns how many were looked at.
+fn tell_residency(space: &AddressSpace, address: u64, pages: usize, vector: UserPtr<u8>) -> Result<usize> {
+    const CHUNK: usize = 256;
+    let mut present = [false; CHUNK];
+    let count = CHUNK.min(pages);
+    let Some(part) = present.get_mut(..count) else { return Ok(0) };
+    space.residency(address, part)?;
+    let bytes = present.map(u8::from);
+    space.write_bytes(vector, bytes.get(..count).unwrap_or(&bytes))?;
+    Ok(count)
+}
+
+/// mincore(2): what is done at once.
+pub fn mincore(cx: &mut Context, address: u64, length: u64, vector: UserPtr<u8>) -> Outcome {
+    let pages = match page_count(address, length) {
+        Ok(pages) => pages,
+        Err(error) => return Outcome::Done(Err(error)),
+    };
+    let first = if pages == 0 { Ok(0) } else { tell_residency(&cx.thread.space(), address, pages, vector) };
+    match first {
+        Ok(done) if done < pages => Outcome::Block,
+        first => first.map(|_| 0).into(),
+    }
+}
+
+/// mincore(2) of many pages.
+pub async fn mincore_blocking(cx: &mut Context, address: u64, length: u64, vector: UserPtr<u8>) -> Result<usize> {
+    let pages = page_count(address, length)?;
     let space = cx.thread.space();
-    let pages = usize::try_from(length.div_ceil(PAGE_MASK + 1)).map_err(|_| Errno::ENOMEM)?;
     let mut done = 0;
     while done < pages {
-        let mut present = [false; CHUNK];
-        let count = CHUNK.min(pages - done);
-        let Some(part) = present.get_mut(..count) else { break };
         let at = address.checked_add((done as u64) << PAGE_SHIFT).ok_or(Errno::ENOMEM)?;
-        space.residency(at, part)?;
-        let bytes = present.map(u8::from);
-        space.write_bytes(vector.add(done), bytes.get(..count).unwrap_or(&bytes))?;
-        done += count;
+        done += tell_residency(&space, at, pages - done, vector.add(done))?;
+        cond_resched().await;
     }
     Ok(0)
 }
@@ -244,41 +324,66 @@ pub fn msync(cx: &mut Context, address: u64, length: u64, flags: u32) -> Result<
     Ok(0)
 }
 
-/// mlock(2).
-pub fn mlock(cx: &mut Context, address: u64, length: u64) -> Result<usize> {
-    mlock2(cx, address, length, 0)
+/// mlock(2): making pages present may take long.
+pub fn mlock(_: &mut Context, _address: u64, _length: u64) -> Outcome {
+    Outcome::Block
+}
+
+/// The work of mlock(2).
+pub async fn mlock_blocking(cx: &mut Context, address: u64, length: u64) -> Result<usize> {
+    mlock2_blocking(cx, address, length, 0).await
 }
 
 /// mlock2(2).
-pub fn mlock2(cx: &mut Context, address: u64, length: u64, flags: u32) -> Result<usize> {
+pub fn mlock2(_: &mut Context, _address: u64, _length: u64, _flags: u32) -> Outcome {
+    Outcome::Block
+}
+
+/// The work of mlock2(2).
+pub async fn mlock2_blocking(cx: &mut Context, address: u64, length: u64, flags: u32) -> Result<usize> {
     if flags & !linux::MLOCK_ONFAULT != 0 {
         return Err(Errno::EINVAL);
     }
     let privileged = cx.thread.credentials().has(Capability::IpcLock);
-    cx.thread.space().lock_range(address, length, true, flags & linux::MLOCK_ONFAULT == 0, privileged)?;
+    let space = cx.thread.space();
+    let range = space.lock_range(address, length, true, privileged)?;
+    if flags & linux::MLOCK_ONFAULT == 0 {
+        populate(cx, &space, range.start, range.end).await;
+    }
     Ok(0)
 }
 
 /// munlock(2).
 pub fn munlock(cx: &mut Context, address: u64, length: u64) -> Result<usize> {
-    cx.thread.space().lock_range(address, length, false, false, true)?;
+    cx.thread.space().lock_range(address, length, false, true)?;
     Ok(0)
 }
 
 /// mlockall(2).
-pub fn mlockall(cx: &mut Context, flags: u32) -> Result<usize> {
+pub fn mlockall(_: &mut Context, _flags: u32) -> Outcome {
+    Outcome::Block
+}
+
+/// The work of mlockall(2).
+pub async fn mlockall_blocking(cx: &mut Context, flags: u32) -> Result<usize> {
     let known = linux::MCL_CURRENT | linux::MCL_FUTURE | linux::MCL_ONFAULT;
     if flags & !known != 0 || flags & (linux::MCL_CURRENT | linux::MCL_FUTURE) == 0 {
         return Err(Errno::EINVAL);
     }
     let privileged = cx.thread.credentials().has(Capability::IpcLock);
     let (current, future) = (flags & linux::MCL_CURRENT != 0, flags & linux::MCL_FUTURE != 0);
-    cx.thread.space().lock_all(current, future, flags & linux::MCL_ONFAULT == 0, privileged)?;
+    let space = cx.thread.space();
+    space.lock_all(current, future, privileged)?;
+    let mut next = space.range_from(0).filter(|_| current && flags & linux::MCL_ONFAULT == 0);
+    while let Some(range) = next {
+        populate(cx, &space, range.start, range.end).await;
+        next = space.range_from(range.end);
+    }
     Ok(0)
 }
 
 /// munlockall(2).
 pub fn munlockall(cx: &mut Context) -> Result<usize> {
-    cx.thread.space().lock_all(false, false, false, true)?;
+    cx.thread.space().lock_all(false, false, true)?;
     Ok(0)
 }

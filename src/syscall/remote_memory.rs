@@ -6,12 +6,11 @@ use alloc::vec::Vec;
 
 use libkernel::memory::{AddressSpace, UserPtr};
 use libkernel::process::{Pid, table};
-use libkernel::task::yield_now;
 use libkernel::{Errno, Result};
 use linux_raw_sys::general::{UIO_MAXIOV, iovec};
 
 use super::{Context, Outcome};
-use crate::arch::core_local;
+use crate::task::cond_resched;
 
 /// How much is copied at once, in bytes, through the kernel's stack.
 const PIECE: usize = 1024;
@@ -99,9 +98,7 @@ impl Copy {
             if copied < wanted {
                 return if done == 0 { Err(Errno::EFAULT) } else { Ok(done) };
             }
-            if core_local::this().need_resched() {
-                yield_now().await;
-            }
+            cond_resched().await;
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Calls about the machine as a whole: its names, its memory and load, random numbers, power.
 #![forbid(unsafe_code)]
 
-use super::Context;
+use super::{Context, Outcome};
 use crate::arch::psci;
+use crate::task::cond_resched;
 use libkernel::fs::procfs::load_averages;
 use libkernel::memory::address::is_user_range;
 use libkernel::memory::{PAGE_SIZE, UserPtr, frames};
@@ -23,6 +24,8 @@ const REBOOT_CAD_OFF: u32 = 0;
 const RANDOM_NON_BLOCK: u32 = 1;
 const RANDOM_RANDOM: u32 = 2;
 const RANDOM_INSECURE: u32 = 4;
+/// Bytes that one getrandom(2) makes without looking whether others want to run.
+const RANDOM_AT_ONCE: usize = 16 * 1024;
 /// Most bytes that one getrandom(2) returns.
 const RANDOM_MAX: usize = (i32::MAX as usize) / PAGE_SIZE * PAGE_SIZE;
 
@@ -84,8 +87,35 @@ pub fn getcpu(cx: &mut Context, core: UserPtr<u32>, node: UserPtr<u32>) -> Resul
     Ok(0)
 }
 
-/// getrandom(2).
-pub fn getrandom(cx: &mut Context, buffer: UserPtr<u8>, length: usize, flags: u32) -> Result<usize> {
+/// getrandom(2): what is done at once.
+pub fn getrandom(cx: &mut Context, buffer: UserPtr<u8>, length: usize, flags: u32) -> Outcome {
+    match check_random(buffer, length, flags) {
+        Ok(length) if length > RANDOM_AT_ONCE => Outcome::Block,
+        checked => checked.and_then(|length| give_random(cx, buffer, length)).into(),
+    }
+}
+
+/// getrandom(2) of so much that others have to run in between.
+pub async fn getrandom_blocking(cx: &mut Context, buffer: UserPtr<u8>, length: usize, flags: u32) -> Result<usize> {
+    let length = check_random(buffer, length, flags)?;
+    let mut done = 0;
+    while done < length {
+        let step = RANDOM_AT_ONCE.min(length - done);
+        match give_random(cx, buffer.add(done), step) {
+            Ok(given) => done += given,
+            Err(error) => return if done == 0 { Err(error) } else { Ok(done) },
+        }
+        // A long request is cut short by a signal, as reads are.
+        if cx.is_interrupted() {
+            break;
+        }
+        cond_resched().await;
+    }
+    Ok(done)
+}
+
+/// How many bytes a request may have.
+fn check_random(buffer: UserPtr<u8>, length: usize, flags: u32) -> Result<usize> {
     let both = RANDOM_RANDOM | RANDOM_INSECURE;
     if flags & !(RANDOM_NON_BLOCK | both) != 0 || flags & both == both {
         return Err(Errno::EINVAL);
@@ -94,7 +124,11 @@ pub fn getrandom(cx: &mut Context, buffer: UserPtr<u8>, length: usize, flags: u3
     if !is_user_range(buffer.addr(), length.min(isize::MAX as usize)) {
         return Err(Errno::EFAULT);
     }
-    let length = length.min(RANDOM_MAX);
+    Ok(length.min(RANDOM_MAX))
+}
+
+/// Writes random bytes; as many as can be written.
+fn give_random(cx: &Context, buffer: UserPtr<u8>, length: usize) -> Result<usize> {
     let mut done = 0;
     let mut chunk = [0; 256];
     while done < length {
@@ -104,10 +138,6 @@ pub fn getrandom(cx: &mut Context, buffer: UserPtr<u8>, length: usize, flags: u3
         match cx.space().write_bytes(buffer.add(done), bytes) {
             Ok(()) => done += step,
             Err(error) => return if done == 0 { Err(error) } else { Ok(done) },
-        }
-        // A long request is cut short by a signal, as reads are.
-        if done >= 256 && cx.is_interrupted() {
-            break;
         }
     }
     Ok(done)

@@ -27,11 +27,16 @@ pub fn is_due() -> bool {
     with_current(|task| task.interrupted()).unwrap_or(false)
 }
 
-/// Does what is due. `Break`: the thread is over.
-pub async fn before_user(cx: &mut Context) -> ControlFlow<()> {
+/// Lets the others run if this core should look for other work: in calls that go on for long.
+pub async fn cond_resched() {
     if core_local::this().need_resched() {
         yield_now().await;
     }
+}
+
+/// Does what is due. `Break`: the thread is over.
+pub async fn before_user(cx: &mut Context) -> ControlFlow<()> {
+    cond_resched().await;
     while is_due() {
         let process = cx.thread.process();
         match cx.thread.signals().next(|| process.group().is_orphaned()) {

@@ -100,6 +100,11 @@ impl Syndrome {
     }
 }
 
+/// In the syndrome of a data abort: the access was a write.
+const WRITE: u64 = 1 << 6;
+/// The access was cache maintenance, which always says that it writes, and needs but to read.
+const CACHE: u64 = 1 << 8;
+
 /// Decodes the exception class (ARM ARM D24.2.40, ESR_EL1).
 #[cold]
 fn decode(esr: u64) -> Trap {
@@ -108,7 +113,7 @@ fn decode(esr: u64) -> Trap {
         SVC => Trap::SystemCall,
         0x07 => Trap::FpAccess,
         0x20 => Trap::InstructionAbort { address: FAR_EL1.get(), status },
-        0x24 => Trap::DataAbort { address: FAR_EL1.get(), write: esr & (1 << 6) != 0, status },
+        0x24 => Trap::DataAbort { address: FAR_EL1.get(), write: esr & (WRITE | CACHE) == WRITE, status },
         0x22 => Trap::PcAlignment,
         0x26 => Trap::SpAlignment,
         0x2c => Trap::FpException(esr as u32),

@@ -29,6 +29,7 @@ tests!("file":
     truncate_errors,
     file_size_limit_is_efbig_and_sigxfsz,
     fallocate_grows_and_punches,
+    fallocate_of_a_huge_hole_takes_no_time,
     copy_file_range_copies,
     sendfile_copies_to_a_pipe,
     fsync_of_a_file_succeeds_of_a_pipe_fails,
@@ -264,6 +265,16 @@ fn fallocate_grows_and_punches() {
     assert_eq!([0, PAGE, 2 * PAGE].map(|at| content[at]), [5, 0, 5]);
     fails(call!(SYS_fallocate, fd, 0, 0, 0), libc::EINVAL);
     fails(call!(SYS_fallocate, fd, 0, -1, 5), libc::EINVAL);
+}
+
+fn fallocate_of_a_huge_hole_takes_no_time() {
+    let fd = must(memfd());
+    let huge = 1usize << 62;
+    must(ftruncate(fd, huge as i64));
+    must(call!(SYS_fallocate, fd, libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE, 1, huge - 1));
+    // Linux's tmpfs does not know it.
+    let zeroed = call!(SYS_fallocate, fd, libc::FALLOC_FL_ZERO_RANGE, 0, huge);
+    assert!(matches!(zeroed, Ok(0) | Err(Errno(libc::EOPNOTSUPP))), "{zeroed:?}");
 }
 
 fn copy_file_range_copies() {

@@ -4,6 +4,7 @@ use super::tests;
 use crate::call;
 use crate::check::{exits, fails, in_child, killed, must};
 use crate::sys::*;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 tests!("hostile":
     unknown_calls_are_enosys,
@@ -27,6 +28,7 @@ tests!("hostile":
     descriptor_races_are_harmless [30],
     mapping_races_are_harmless [30],
     self_tracing_oddities_do_not_hang,
+    long_calls_give_way [60],
 );
 
 fn works() {
@@ -408,5 +410,48 @@ fn self_tracing_oddities_do_not_hang() {
         fails(call!(SYS_tgkill, -1, -1, 0), libc::EINVAL);
         fails(call!(SYS_tkill, 0, 0), libc::EINVAL);
         fails(kill(i32::MIN, 0), libc::ESRCH);
+    });
+}
+
+/// How long a thread on the same core had to wait at most for its turn while `call` went on, and how long that took, in nanoseconds.
+fn longest_wait_during(call: impl FnOnce()) -> (u64, u64) {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let ticker = scope.spawn(|| {
+            let (mut last, mut longest) = (now(), 0);
+            while !over.load(Ordering::SeqCst) {
+                sleep_ms(1);
+                let this = now();
+                longest = longest.max(this - last);
+                last = this;
+            }
+            longest
+        });
+        sleep_ms(20);
+        let begun = now();
+        call();
+        let took = now() - begun;
+        over.store(true, Ordering::SeqCst);
+        (ticker.join().unwrap_or(u64::MAX), took)
+    })
+}
+
+fn long_calls_give_way() {
+    const SIZE: usize = 24 << 20;
+    const POPULATE: i32 = 23;
+    in_child(|| {
+        must(set_affinity(0, &[must(affinity())[0]]));
+        let memory = || must(mmap(0, SIZE, RW, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0));
+        let (touched, populated, locked) = (memory(), memory(), memory());
+        (0..SIZE).step_by(PAGE).for_each(|at| poke(touched + at, 1u8));
+        let calls: [(&str, Box<dyn FnOnce()>); 3] = [
+            ("getrandom", Box::new(move || assert!(call!(SYS_getrandom, touched, SIZE / 2, 0).is_ok()))),
+            ("madvise", Box::new(move || assert_eq!(must(call!(SYS_madvise, populated, SIZE, POPULATE)), 0))),
+            ("mlock", Box::new(move || assert_eq!(must(call!(SYS_mlock, locked, SIZE)), 0))),
+        ];
+        for (name, call) in calls {
+            let (wait, took) = longest_wait_during(call);
+            assert!(wait < 25 * MS || wait < took / 3, "{name} took {took} ns, and others waited {wait} ns");
+        }
     });
 }

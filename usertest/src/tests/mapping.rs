@@ -135,6 +135,13 @@ fn mmap_bad_arguments_fail() {
     fails(mmap(0xffff_0000_0000_0000, PAGE, RW, ANONYMOUS | libc::MAP_FIXED, -1, 0), libc::ENOMEM);
     let (reader, _writer) = must(pipe());
     fails(mmap(0, PAGE, libc::PROT_READ, libc::MAP_PRIVATE, reader, 0), libc::ENODEV);
+    // Only private memory without a file can grow downwards.
+    let file = must(scratch_file(c"file", PAGE as i64));
+    let growing = libc::MAP_GROWSDOWN;
+    fails(mmap(0, PAGE, RW, libc::MAP_PRIVATE | growing, file, 0), libc::EINVAL);
+    fails(mmap(0, PAGE, RW, libc::MAP_SHARED | growing, file, 0), libc::EINVAL);
+    fails(mmap(0, PAGE, RW, libc::MAP_SHARED | libc::MAP_ANONYMOUS | growing, -1, 0), libc::EINVAL);
+    must(mmap(0, PAGE, RW, ANONYMOUS | growing, -1, 0));
 }
 
 fn mmap_of_a_write_only_file_is_eacces() {
