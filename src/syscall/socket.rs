@@ -229,9 +229,10 @@ impl Accept {
     fn start(&self, cx: &mut Context) -> Outcome {
         let accept = || -> Result<Option<usize>> {
             let open = OpenSocket::get(cx, self.fd)?;
-            match open.socket.accept() {
+            let would_wait = !open.file.is_non_blocking();
+            match open.socket.accept(would_wait) {
                 Ok(accepted) => self.complete(cx, accepted).map(Some),
-                Err(Errno::EAGAIN) if !open.file.is_non_blocking() => Ok(None),
+                Err(Errno::EAGAIN) if would_wait => Ok(None),
                 Err(error) => Err(error),
             }
         };
@@ -246,7 +247,7 @@ impl Accept {
         let open = OpenSocket::get(cx, self.fd)?;
         let accepted = wait(open.deadline(true), |table| {
             table.register(&open.socket.endpoint().readable);
-            let result = open.socket.accept();
+            let result = open.socket.accept(true);
             (result.as_ref().err() != Some(&Errno::EAGAIN)).then_some(result)
         });
         let accepted = accepted.await?;

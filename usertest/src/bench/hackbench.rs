@@ -3,8 +3,7 @@
 //! One group as hackbench has it: twenty senders each send to every one of twenty
 //! receivers, 100 bytes at a time. The figure is the time per message.
 
-use super::{Figure, Figures, Possible, Row, ns, several};
-use crate::call;
+use super::{Figure, Figures, Row, ns, several};
 use crate::check::{exits, must};
 use crate::sys::*;
 use std::process::Command;
@@ -12,10 +11,10 @@ use std::process::Command;
 /// Message storms.
 pub const ROWS: &[Row] = &[
     ns("hackbench-pipes", |n| with_processes(n, must_pipes())),
-    several("hackbench-sockets", "ns", |n| Ok(vec![Figure::new("", with_processes(n, sockets()?))])),
+    ns("hackbench-sockets", |n| with_processes(n, must_sockets())),
     ns("hackbench-threads", with_threads),
     several("debian-hackbench-pipes", "ms", |n| debian(n, &["-p"])),
-    several("debian-hackbench-sockets", "ms", |n| sockets().and_then(|_| debian(n, &[]))),
+    several("debian-hackbench-sockets", "ms", |n| debian(n, &[])),
     several("debian-hackbench-threads", "ms", |n| debian(n, &["-p", "-T"])),
 ];
 
@@ -30,20 +29,8 @@ fn must_pipes() -> Vec<Channel> {
     (0..SIDE).map(|_| must(pipe())).collect()
 }
 
-fn sockets() -> Possible<Vec<Channel>> {
-    (0..SIDE).map(|_| socket_pair().ok_or("no sockets yet")).collect()
-}
-
-/// A connected pair, or nothing where the kernel has no unix sockets.
-fn socket_pair() -> Option<Channel> {
-    let mut ends = [-1i32; 2];
-    match call!(SYS_socketpair, libc::AF_UNIX, libc::SOCK_STREAM, 0, &mut ends) {
-        Err(Errno(libc::ENOSYS | libc::EAFNOSUPPORT)) => None,
-        result => {
-            must(result);
-            Some(ends.into())
-        }
-    }
+fn must_sockets() -> Vec<Channel> {
+    (0..SIDE).map(|_| must(socket_pair(libc::SOCK_STREAM))).collect()
 }
 
 /// Messages that a sender sends to each receiver.

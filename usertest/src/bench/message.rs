@@ -1,4 +1,4 @@
-//! Round trips: pipes and futexes, and bytes through a pipe.
+//! Round trips: pipes, sockets and futexes, and bytes through a pipe.
 
 use super::{Figure, Figures, Row, each, ns, pin, several};
 use crate::call;
@@ -29,6 +29,9 @@ pub const ROWS: &[Row] = &[
     ns("pipe-same-core", |n| pipe_trip(n, Place::SameCore)),
     ns("pipe-two-cores", |n| pipe_trip(n, Place::TwoCores)),
     ns("pipe-unpinned", |n| pipe_trip(n, Place::Unpinned)),
+    ns("socket-same-core", |n| socket_trip(n, Place::SameCore)),
+    ns("socket-two-cores", |n| socket_trip(n, Place::TwoCores)),
+    ns("socket-send-receive", send_and_receive),
     ns("futex-same-core", |n| futex_trip(n, Place::SameCore)),
     ns("futex-two-cores", |n| futex_trip(n, Place::TwoCores)),
     ns("pipe-64k", through_a_pipe),
@@ -54,6 +57,41 @@ fn pipe_trip(n: u64, place: Place) -> f64 {
     must(close(there.1));
     exits(echo, 0);
     time
+}
+
+/// 100 bytes to a partner and back through a pair of stream sockets.
+fn socket_trip(n: u64, place: Place) -> f64 {
+    let (near, far) = must(socket_pair(libc::SOCK_STREAM));
+    let echo = spawn(|| {
+        place.pin(1);
+        must(close(near));
+        let mut message = [0u8; 100];
+        while must(read(far, &mut message)) > 0 {
+            must(write(far, &message));
+        }
+        0
+    });
+    place.pin(0);
+    must(close(far));
+    let mut message = [b'x'; 100];
+    let time = each(n, || {
+        must(write(near, &message));
+        must(read(near, &mut message));
+    });
+    must(close(near));
+    exits(echo, 0);
+    time
+}
+
+/// 100 bytes sent and received by one process, where nobody waits.
+fn send_and_receive(n: u64) -> f64 {
+    pin(0);
+    let (near, far) = must(socket_pair(libc::SOCK_STREAM));
+    let mut message = [b'x'; 100];
+    each(n, || {
+        must(send(near, &message, 0));
+        must(recv(far, &mut message, 0));
+    })
 }
 
 fn wait_for(word: &AtomicU32, wanted: u32, before: u32) {

@@ -17,6 +17,7 @@ mod file;
 mod memory;
 mod process;
 mod signal;
+mod socket;
 mod time;
 mod vdso;
 
@@ -25,6 +26,7 @@ pub use file::*;
 pub use memory::*;
 pub use process::*;
 pub use signal::*;
+pub use socket::*;
 pub use time::*;
 pub use vdso::*;
 

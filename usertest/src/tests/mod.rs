@@ -32,6 +32,9 @@ mod remote;
 mod sched;
 mod signal;
 mod smp;
+mod socket;
+mod socket_message;
+mod socket_name;
 mod thread;
 mod time;
 mod torture;
@@ -92,6 +95,9 @@ const AREAS: &[&[Test]] = &[
     memory::TESTS,
     mapping::TESTS,
     pipe::TESTS,
+    socket::TESTS,
+    socket_name::TESTS,
+    socket_message::TESTS,
     file::TESTS,
     lock::TESTS,
     descriptor::TESTS,

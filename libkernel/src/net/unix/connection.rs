@@ -125,16 +125,16 @@ impl Socket {
         }
     }
 
-    /// Takes the oldest connection that waits.
+    /// Takes the oldest connection that waits. Only a caller who would wait for one is told that none will come, as on Linux.
     ///
     /// # Errors
     /// `EOPNOTSUPP`, `EINVAL` for a socket that does not listen, or receives no more; `EAGAIN`.
-    pub fn accept(&self) -> Result<Arc<Socket>> {
+    pub fn accept(&self, would_wait: bool) -> Result<Arc<Socket>> {
         let own = &self.own;
         if !own.kind.has_connections() {
             return Err(Errno::EOPNOTSUPP);
         }
-        let ended = own.incoming.lock().ended;
+        let ended = would_wait && own.incoming.lock().ended;
         let accepted = {
             let mut state = own.state.lock();
             let State::Listening(backlog) = &mut *state else { return Err(Errno::EINVAL) };

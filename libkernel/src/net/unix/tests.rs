@@ -170,14 +170,14 @@ fn connections_wait_in_the_backlog_and_may_send_before_the_accept() {
     assert_eq!(clients[2].connect(server.endpoint(), who), Err(Errno::EAGAIN));
     send(&clients[0], b"early").unwrap();
     assert!(events(&server).contains(PollEvents::IN));
-    let accepted = server.accept().unwrap();
+    let accepted = server.accept(true).unwrap();
     assert_eq!(receive(&accepted, 9), Ok(b"early".to_vec()));
     assert_eq!((accepted.peer_identity(), clients[0].peer_identity()), (who, ME));
     assert_eq!(clients[2].connect(server.endpoint(), who), Ok(()));
     drop(server);
     assert_eq!(receive(&clients[1], 1), Err(Errno::ECONNRESET), "it was never accepted");
     assert_eq!(send(&accepted, b"still"), Ok(5));
-    assert_eq!(Socket::new(Stream).accept().err(), Some(Errno::EINVAL));
+    assert_eq!(Socket::new(Stream).accept(true).err(), Some(Errno::EINVAL));
     assert_eq!(Socket::new(Datagram).listen(1, ME), Err(Errno::EOPNOTSUPP));
 }
 
