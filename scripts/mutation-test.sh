@@ -9,6 +9,7 @@
 #     Fails: selftest NAME [N]   the kernel's test of itself, on N cores (default 4)
 #     Fails: usertest NAME       a test of usertest; needs target/initramfs.cpio (just build)
 #     Fails: panics              scripts/panic-test.sh
+#     Fails: milestones          scripts/milestone-test.sh
 #     Fails: loom FILTER         a model of libkernel/models
 #     Fails: host FILTER         a test of libkernel on this machine
 #     Fails: doc FILTER          an example in libkernel's documentation
@@ -55,7 +56,7 @@ kernel() {
 # build KIND: what tests of that kind need.
 build() {
     case $1 in
-        selftest | usertest | panics) kernel ;;
+        selftest | usertest | panics | milestones) kernel ;;
         loom) cargo test -q -p libkernel-models --release --no-run ;;
         host) cargo test -q -p libkernel --lib --no-run ;;
         doc) cargo check -q -p libkernel ;;
@@ -75,7 +76,8 @@ run() {
             "$top/qemu-runner.sh" --kernel "$image" --initrd "$top/target/initramfs.cpio" --icount 42 --timeout "$PATIENCE" \
                 --exec "usertest $1"
             ;;
-        panics) KERNEL=$image scripts/panic-test.sh ;;
+        panics) scripts/panic-test.sh 4 "$image" ;;
+        milestones) scripts/milestone-test.sh "$image" ;;
         loom) timeout "$PATIENCE" cargo test -q -p libkernel-models --release -- "$@" ;;
         host) timeout "$PATIENCE" cargo test -q -p libkernel --lib -- "$@" ;;
         doc) cargo test -q -p libkernel --doc -- "$@" ;;
@@ -142,7 +144,7 @@ done
 prepare
 cd "$tree" || exit 1
 if [ -z "$only_broken" ]; then
-    for kind in selftest usertest panics loom host doc; do
+    for kind in selftest usertest panics milestones loom host doc; do
         mapfile -t tests < <(sed -n "s/^Fails: $kind *//p" "${patches[@]}" | sort -u)
         [ ${#tests[@]} -gt 0 ] || continue
         case $kind in
@@ -153,7 +155,7 @@ if [ -z "$only_broken" ]; then
                 done
                 ;;
             usertest) unbroken usertest "${tests[*]}" ;;
-            panics) unbroken panics ;;
+            panics | milestones) unbroken "$kind" ;;
             *) unbroken "$kind" "${tests[@]}" ;;
         esac
     done

@@ -2,10 +2,10 @@
 # Reads the reports of deliberate panics: the right functions, on any core, in an interrupt, on a task's own stack; every other core
 # stopped and shown.
 #
-#     scripts/panic-test.sh [CORES]
+#     scripts/panic-test.sh [CORES [IMAGE]]
 set -uo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
-cores=${1:-4}
+cores=${1:-4} image=${2:-$top/target/Image}
 passed=0 failed=0
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -20,7 +20,7 @@ in_order() {
 expect() {
     local name=$1 core=$2 status=0 bad='' other
     shift 2
-    "$top/qemu-runner.sh" --smp "$cores" --icount 42 --timeout 60 --log "$work/log" --selftest "panics::$name" \
+    "$top/qemu-runner.sh" --kernel "$image" --initrd none --smp "$cores" --icount 42 --timeout 60 --log "$work/log" --selftest "panics::$name" \
         >/dev/null 2>&1 </dev/null || status=$?
     [ "$status" = 121 ] || bad="status $status"
     in_order "KERNEL PANIC on core $core" || bad+=", no panic on core $core"

@@ -49,6 +49,19 @@ unsafe impl<T: ?Sized + Send> Send for SpinLock<T> {}
 unsafe impl<T: ?Sized + Send> Sync for SpinLock<T> {}
 
 /// Access to what a [`SpinLock`] protects.
+///
+/// It cannot be held across an await of a task:
+///
+/// ```compile_fail,E0277
+/// fn spawn(_task: impl Future<Output = ()> + Send) {}
+///
+/// spawn(async {
+///     static LOCK: libkernel::sync::SpinLock<u32> = libkernel::sync::SpinLock::new(0);
+///     let guard = LOCK.lock();
+///     core::future::ready(()).await;
+///     drop(guard);
+/// });
+/// ```
 #[must_use]
 pub struct SpinLockGuard<'a, T: ?Sized> {
     lock: &'a SpinLock<T>,
@@ -146,6 +159,19 @@ unsafe impl<T: ?Sized + Send> Send for IrqSpinLock<T> {}
 unsafe impl<T: ?Sized + Send> Sync for IrqSpinLock<T> {}
 
 /// Access to what an [`IrqSpinLock`] protects; interrupts are masked while it lives.
+///
+/// It cannot be held across an await of a task:
+///
+/// ```compile_fail,E0277
+/// fn spawn(_task: impl Future<Output = ()> + Send) {}
+///
+/// spawn(async {
+///     static LOCK: libkernel::sync::IrqSpinLock<u32> = libkernel::sync::IrqSpinLock::new(0);
+///     let guard = LOCK.lock();
+///     core::future::ready(()).await;
+///     drop(guard);
+/// });
+/// ```
 #[must_use]
 pub struct IrqSpinLockGuard<'a, T: ?Sized> {
     lock: &'a IrqSpinLock<T>,
