@@ -13,6 +13,8 @@ pub mod sync {
 
 #[path = "../../src/message/inbox.rs"]
 pub mod inbox;
+#[path = "../../src/task/news.rs"]
+pub mod news;
 #[path = "../../src/rcu/quiescence.rs"]
 pub mod quiescence;
 #[path = "../../src/task/state.rs"]

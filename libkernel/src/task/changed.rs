@@ -5,21 +5,21 @@
 //! allocation.
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::Task;
+use super::news::NewsState;
 use crate::message::{Kind, Node};
 
 /// A task's place for the news.
 pub(crate) struct News {
-    under_way: AtomicBool,
+    state: NewsState,
     /// Belongs to the [`Changed`].
     pub(crate) node: Node<Kind>,
 }
 
 impl News {
     pub(super) fn new() -> Self {
-        Self { under_way: AtomicBool::new(false), node: Node::new() }
+        Self { state: NewsState::new(), node: Node::new() }
     }
 }
 
@@ -34,14 +34,13 @@ impl Changed {
     /// The news, unless it is under way already: then its receiver will see what was stored before this call.
     #[must_use]
     pub fn announce(task: &Arc<Task>) -> Option<Self> {
-        // A swap, not a look: the receiver's swap has to follow it.
-        (!task.news().under_way.swap(true, Ordering::AcqRel)).then(|| Self(task.clone()))
+        task.news().state.announce().then(|| Self(task.clone()))
     }
 
     /// The task whose parameters have changed. Look at them now, and where the task is.
     #[must_use]
     pub fn receive(self) -> Arc<Task> {
-        self.0.news().under_way.swap(false, Ordering::AcqRel);
+        self.0.news().state.receive();
         self.0
     }
 

@@ -24,6 +24,7 @@ mod current;
 mod inspect;
 mod interrupt;
 pub mod kernel_thread;
+mod news;
 mod parameters;
 mod ready;
 #[cfg(debug_assertions)]
