@@ -146,7 +146,7 @@ impl<B: UserBytes> Work<B> {
                 Err(error) => Some(Step::Done(partial(done, error))),
             },
             Err(error) => {
-                if error != Errno::EPIPE || file.object().is_none_or(|object| object.signals_broken_pipe()) {
+                if error != Errno::EPIPE || file.object().is_none_or(|object| object.signals_broken_pipe(done)) {
                     signal_for(thread, error, done);
                 }
                 Some(Step::Done(partial(done, error)))

@@ -172,7 +172,10 @@ impl<B: UserBytes> Sending<B> {
             self.ancillary.descriptors = None;
         }
         let deadline = self.open.deadline(false);
-        let target = self.target.clone().or_else(|| self.open.socket.partner().ok());
+        let target = match self.open.socket.kind() {
+            SocketType::Datagram => self.target.clone().or_else(|| self.open.socket.partner().ok()),
+            _ => Some(self.open.socket.endpoint().clone()),
+        };
         let sent = wait(deadline, |table| {
             if let Some(target) = &target {
                 table.register(&target.room);

@@ -107,8 +107,9 @@ pub trait FileObject: Any + Send + Sync {
         None
     }
 
-    /// Whether a write that fails with `EPIPE` also raises `SIGPIPE`.
-    fn signals_broken_pipe(&self) -> bool {
+    /// Whether a write that fails with `EPIPE`, after `done` bytes, also raises `SIGPIPE`.
+    fn signals_broken_pipe(&self, done: usize) -> bool {
+        let _ = done;
         true
     }
 

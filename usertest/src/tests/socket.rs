@@ -18,6 +18,7 @@ tests!("socket":
     dontwait_is_eagain,
     stream_ends_when_the_other_side_closes,
     write_after_the_other_side_closed_raises_sigpipe,
+    broken_in_the_middle_is_a_short_write,
     nosignal_is_epipe_alone,
     broken_sequenced_packet_is_epipe_without_signal,
     unread_bytes_make_the_other_side_reset,
@@ -31,6 +32,7 @@ tests!("socket":
     poll_tells_both_directions_and_the_end,
     unconnected_stream_polls_hup,
     epoll_edge_reports_each_arrival,
+    epoll_hears_of_room_though_it_was_added_before_the_connect,
     vectors_are_gathered_and_scattered,
     splice_goes_through_a_stream,
     receive_timeout_is_eagain_and_holds_for_read,
@@ -172,6 +174,19 @@ fn write_after_the_other_side_closed_raises_sigpipe() {
     });
 }
 
+fn broken_in_the_middle_is_a_short_write() {
+    must(set_disposition(libc::SIGPIPE, libc::SIG_DFL));
+    let (a, b) = must(socket_pair(SOCK_STREAM));
+    let child = spawn(|| {
+        must(close(b));
+        let written = must(write(a, &vec![1; 1_000_000]));
+        i32::from(written == 0 || written == 1_000_000)
+    });
+    assert!(wait_for_state(child, "S"), "the writer does not sleep");
+    must(close(b));
+    exits(child, 0);
+}
+
 fn nosignal_is_epipe_alone() {
     must(set_disposition(libc::SIGPIPE, libc::SIG_DFL));
     let (a, b) = must(socket_pair(SOCK_STREAM));
@@ -300,29 +315,51 @@ fn unconnected_stream_polls_hup() {
     assert_eq!(events(must(socket(SOCK_DGRAM))), libc::POLLOUT);
 }
 
-fn epoll_edge_reports_each_arrival() {
-    #[repr(C)]
-    #[derive(Clone, Copy, Default)]
-    struct Event {
-        events: u32,
-        data: u64,
-    }
-    let (a, b) = must(socket_pair(SOCK_STREAM));
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Event {
+    events: u32,
+    data: u64,
+}
+
+fn watch(fd: Fd, events: i32) -> Fd {
     let set = must(call!(SYS_epoll_create1, 0)) as Fd;
-    let event = Event { events: (libc::EPOLLIN | libc::EPOLLET) as u32, data: 1 };
-    must(call!(SYS_epoll_ctl, set, libc::EPOLL_CTL_ADD, b, &event));
-    let ready = || {
-        let mut event = Event::default();
-        must(call!(SYS_epoll_pwait, set, &mut event, 1, 0, 0, 8))
-    };
+    let event = Event { events: events as u32, data: 1 };
+    must(call!(SYS_epoll_ctl, set, libc::EPOLL_CTL_ADD, fd, &event));
+    set
+}
+
+fn happened(set: Fd) -> u32 {
+    let mut event = Event::default();
+    must(call!(SYS_epoll_pwait, set, &mut event, 1, 0, 0, 8));
+    event.events
+}
+
+fn epoll_edge_reports_each_arrival() {
+    let (a, b) = must(socket_pair(SOCK_STREAM));
+    let set = watch(b, libc::EPOLLIN | libc::EPOLLET);
     for _ in 0..3 {
-        assert_eq!(ready(), 0);
+        assert_eq!(happened(set), 0);
         must(write(a, b"x"));
-        assert_eq!(ready(), 1);
-        assert_eq!(ready(), 0);
+        assert_eq!(happened(set), libc::EPOLLIN as u32);
+        assert_eq!(happened(set), 0);
     }
     must(close(a));
-    assert_eq!(ready(), 1);
+    assert_ne!(happened(set), 0);
+}
+
+fn epoll_hears_of_room_though_it_was_added_before_the_connect() {
+    let address = UnixAddress::hidden("room");
+    let server = must(listener(SOCK_STREAM, &address, 5));
+    let client = must(socket(SOCK_STREAM | libc::SOCK_NONBLOCK));
+    let set = watch(client, libc::EPOLLOUT | libc::EPOLLET);
+    assert_eq!(happened(set), (libc::EPOLLOUT | libc::EPOLLHUP) as u32);
+    must(connect(client, &address));
+    let accepted = must(accept(server, libc::SOCK_NONBLOCK));
+    while write(client, &[0; 4096]).is_ok() {}
+    while happened(set) != 0 {}
+    while read(accepted, &mut [0; 65536]).is_ok() {}
+    assert_eq!(happened(set), libc::EPOLLOUT as u32);
 }
 
 fn vectors_are_gathered_and_scattered() {

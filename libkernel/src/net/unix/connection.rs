@@ -60,6 +60,10 @@ impl Socket {
         }
         let result = self.join(target, identity);
         *self.own.state.lock() = if result.is_ok() { State::Connected } else { State::Idle };
+        if result.is_ok() {
+            // Who polls it saw it hung up.
+            self.own.changed();
+        }
         result
     }
 

@@ -1,8 +1,8 @@
 //! Descriptors on their way through a socket (`SCM_RIGHTS`).
 //!
 //! They are counted: each user may have as many in flight as a process may have open, and sockets among them are entered in the
-//! [`garbage`] collector's list. What is thrown away unread is dropped in a loop by whoever finds nobody else doing so: a dropped socket may hold further
-//! descriptors, and so on without end.
+//! [`garbage`] collector's list. What is thrown away unread is dropped in a loop, by whoever finds nobody else doing so: a dropped socket may
+//! hold further descriptors, and so on without end.
 #![forbid(unsafe_code)]
 
 use alloc::boxed::Box;

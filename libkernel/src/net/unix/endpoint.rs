@@ -62,7 +62,7 @@ pub struct Endpoint {
     pub incoming: SpinLock<Incoming>,
     /// Woken when there is something to receive or to accept, or never will be.
     pub readable: Arc<WaitQueue>,
-    /// Woken when there is room for more, or nobody to receive it.
+    /// Of a socket with a connection: woken when it may send more, or never will. Of a listener or a datagram socket: woken when it takes more.
     pub room: Arc<WaitQueue>,
     /// Its name.
     pub address: SetOnce<Arc<Address>>,
@@ -102,9 +102,8 @@ impl Endpoint {
         })
     }
 
-    /// Nothing more comes in.
-    pub fn end_incoming(&self) {
-        self.incoming.lock().ended = true;
+    /// Wakes all who wait for a change of it.
+    pub fn changed(&self) {
         self.readable.wake_all();
         self.room.wake_all();
     }

@@ -5,10 +5,10 @@
 //! costs little.
 //!
 //! # Why it frees nothing that is in use
-//! The list's lock is held from the counting to the judgement, and files enter the list before they come into a queue. A file that has no reference but
-//! those in messages can be got only by receiving one. If that happens after the counting, its reference is missing in the queue that is looked
-//! through, or it was found there: either way it is not under what is garbage, as its queue can be reached; and what it holds in its own queue is judged by the references as they were
-//! found. What is sent meanwhile waits for the lock.
+//! The list's lock is held from the counting to the judgement, and files enter the list before they come into a queue. A file that has no
+//! reference but those in messages can be got only by receiving one. If that happens after the counting, its reference is missing in the
+//! queue that is looked through, or was found there; either way that queue can be reached, so the file is not judged to be garbage, and what
+//! waits at it is judged by the references as they were found. What is sent meanwhile waits for the lock.
 #![forbid(unsafe_code)]
 
 use alloc::collections::BTreeMap;

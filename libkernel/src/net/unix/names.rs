@@ -34,7 +34,7 @@ fn file_key(inode: &Arc<dyn Inode>) -> (u64, u64) {
 pub fn bind(endpoint: &Arc<Endpoint>, name: Name<'_>, caller: &Caller<'_>) -> Result<()> {
     let _naming = endpoint.naming.lock();
     if endpoint.address.get().is_some() {
-        return Err(if name == Name::Unnamed { return Ok(()) } else { Errno::EINVAL });
+        return if name == Name::Unnamed { Ok(()) } else { Err(Errno::EINVAL) };
     }
     let address = match name {
         Name::Unnamed => return choose(endpoint),

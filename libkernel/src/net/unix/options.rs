@@ -71,9 +71,7 @@ impl Socket {
             linux::SO_PASSCRED => own.wants_identities.store(value != 0, Relaxed),
             linux::SO_SNDBUF => {
                 own.send_limit.store(limit(value, MIN_SEND_LIMIT, level), Relaxed);
-                if let Some(peer) = self.peer.get() {
-                    peer.room.wake_all();
-                }
+                own.room.wake_all();
             }
             linux::SO_RCVBUF => self.receive_limit.store(limit(value, MIN_RECEIVE_LIMIT, level), Relaxed),
             linux::SO_TYPE | linux::SO_DOMAIN | linux::SO_PROTOCOL | linux::SO_ERROR | linux::SO_ACCEPTCONN => {

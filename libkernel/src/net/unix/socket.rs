@@ -220,30 +220,32 @@ impl Socket {
                     (incoming.receive_bytes(sink, manner, received)?, incoming.charge())
                 };
                 if charge * 4 <= peer.limit() {
-                    own.room.wake_all();
+                    peer.room.wake_all();
                 }
                 return Ok(done);
             }
             SocketType::SequencedPacket if peer.is_none() => return Err(Errno::ENOTCONN),
             _ => own.incoming.lock().receive_message(sink, manner, received)?,
         };
-        own.room.wake_all();
+        peer.unwrap_or(&self.own).room.wake_all();
         Ok(done)
     }
 
     /// Ends directions of the communication.
     pub fn shut_down(&self, how: Shutdown) {
+        let peer = self.peer.get();
         if how.receiving {
-            self.own.end_incoming();
-        }
-        if how.sending
-            && let Some(peer) = self.peer.get()
-        {
-            peer.end_incoming();
+            self.own.incoming.lock().ended = true;
         }
         if how.sending {
             self.is_mute.store(true, Relaxed);
-            self.own.readable.wake_all();
+            if let Some(peer) = peer {
+                peer.incoming.lock().ended = true;
+            }
+        }
+        self.own.changed();
+        if let Some(peer) = peer {
+            peer.changed();
         }
     }
 

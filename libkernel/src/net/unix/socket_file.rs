@@ -64,7 +64,7 @@ impl FileObject for Socket {
         if reading {
             return Some(&self.own.readable);
         }
-        self.peer.get().map(|peer| &*peer.room)
+        self.own.kind.has_connections().then_some(&*self.own.room)
     }
 
     fn would_block(&self, reading: bool) -> bool {
@@ -82,8 +82,8 @@ impl FileObject for Socket {
         Socket::timeout(self, reading)
     }
 
-    fn signals_broken_pipe(&self) -> bool {
-        self.own.kind == SocketType::Stream
+    fn signals_broken_pipe(&self, done: usize) -> bool {
+        done == 0 && self.own.kind == SocketType::Stream
     }
 
     fn poll(&self, table: &mut PollTable<'_>) -> PollEvents {
@@ -107,9 +107,9 @@ impl FileObject for Socket {
             events.set(PollEvents::HUP, ended && self.is_mute.load(Relaxed));
             return events;
         }
+        table.register(&own.room);
         match self.peer.get() {
             Some(peer) => {
-                table.register(&peer.room);
                 let incoming = peer.incoming.lock();
                 events.set(PollEvents::HUP, ended && incoming.ended);
                 events.set(WRITABLE, incoming.charge() * 4 <= own.limit());
@@ -161,13 +161,16 @@ impl Drop for Socket {
             incoming.closed = true;
             (incoming.take_content(), unread)
         };
-        own.readable.wake_all();
-        own.room.wake_all();
+        own.changed();
         if let Some(peer) = self.peer.get() {
-            if unread || self.is_embryo.load(Relaxed) {
-                peer.incoming.lock().error = Some(Errno::ECONNRESET);
+            {
+                let mut incoming = peer.incoming.lock();
+                incoming.ended = true;
+                if unread || self.is_embryo.load(Relaxed) {
+                    incoming.error = Some(Errno::ECONNRESET);
+                }
             }
-            peer.end_incoming();
+            peer.changed();
         }
         drop((content, pending));
         garbage::note_close();
