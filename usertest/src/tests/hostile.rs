@@ -439,12 +439,13 @@ fn longest_wait_during(call: impl FnOnce()) -> (u64, u64) {
 fn long_calls_give_way() {
     const SIZE: usize = 24 << 20;
     const POPULATE: i32 = 23;
+    type Call = Box<dyn FnOnce()>;
     in_child(|| {
         must(set_affinity(0, &[must(affinity())[0]]));
         let memory = || must(mmap(0, SIZE, RW, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0));
         let (touched, populated, locked) = (memory(), memory(), memory());
         (0..SIZE).step_by(PAGE).for_each(|at| poke(touched + at, 1u8));
-        let calls: [(&str, Box<dyn FnOnce()>); 3] = [
+        let calls: [(&str, Call); 3] = [
             ("getrandom", Box::new(move || assert!(call!(SYS_getrandom, touched, SIZE / 2, 0).is_ok()))),
             ("madvise", Box::new(move || assert_eq!(must(call!(SYS_madvise, populated, SIZE, POPULATE)), 0))),
             ("mlock", Box::new(move || assert_eq!(must(call!(SYS_mlock, locked, SIZE)), 0))),
