@@ -81,8 +81,12 @@ pub fn get_robust_list(cx: &mut Context, tid: i32, head: UserPtr<usize>, size: U
         0 => cx.thread.clone(),
         tid => Pid::new(tid).and_then(table::thread).ok_or(Errno::ESRCH)?,
     };
-    let target = thread.credentials();
-    if !Arc::ptr_eq(&thread, &cx.thread) && !cx.thread.with_credentials(|mine| mine.may_inspect(&target)) {
+    let process = thread.process();
+    let may = || {
+        let target = thread.credentials();
+        cx.thread.with_credentials(|mine| mine.may_inspect(&target, process.dumpable()))
+    };
+    if !Arc::ptr_eq(process, cx.thread.process()) && !may() {
         return Err(Errno::EPERM);
     }
     cx.space().write_value(size, ROBUST_HEAD_SIZE)?;

@@ -61,7 +61,9 @@ impl Copy {
         let theirs = stretches(&here, theirs.0, theirs.1)?;
         let target = Pid::new(pid).and_then(table::thread).ok_or(Errno::ESRCH)?;
         let allowed = Arc::ptr_eq(target.process(), cx.thread.process())
-            || target.with_credentials(|theirs| cx.thread.with_credentials(|mine| mine.may_inspect(theirs)));
+            || target.with_credentials(|theirs| {
+                cx.thread.with_credentials(|mine| mine.may_inspect(theirs, target.process().dumpable()))
+            });
         if !allowed {
             return Err(Errno::EPERM);
         }

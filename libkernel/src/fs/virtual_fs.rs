@@ -71,6 +71,15 @@ pub trait Source: Send + Sync {
     /// `ENOMEM`; `ESRCH` where what it tells of is gone.
     fn show(&self, root: &Path, text: &mut Text) -> Result<()>;
 
+    /// Whether somebody whom the permission bits let may open it.
+    ///
+    /// # Errors
+    /// `EACCES`.
+    fn check_open(&self, caller: &Caller<'_>) -> Result<()> {
+        let _ = caller;
+        Ok(())
+    }
+
     /// Takes what was written.
     ///
     /// # Errors
@@ -226,6 +235,7 @@ impl Inode for VirtualInode {
 
     fn open(&self, _flags: OpenFlags, caller: &Caller<'_>) -> Result<Option<Arc<dyn FileObject>>> {
         let Content::File(source) = &self.content else { return Ok(None) };
+        source.check_open(caller)?;
         let root = caller.context.root();
         Ok(Some(Arc::new(Snapshot { source: source.clone(), root, text: SpinLock::new(None) })))
     }

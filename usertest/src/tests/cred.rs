@@ -2,7 +2,7 @@
 
 use super::tests;
 use crate::call;
-use crate::check::{fails, in_child, must};
+use crate::check::{exits, fails, in_child, must};
 use crate::sys::*;
 
 tests!("cred":
@@ -24,6 +24,7 @@ tests!("cred":
     limits_are_inherited_and_per_process,
     cpu_limit_sends_sigxcpu,
     children_inherit_credentials,
+    memory_of_others_is_not_shown,
 );
 
 const ROOT: ([u32; 3], [u32; 3]) = ([0; 3], [0; 3]);
@@ -213,4 +214,55 @@ fn children_inherit_credentials() {
         must(call!(SYS_setresuid, 1, 2, 3));
         in_child(|| assert_eq!(call_ids(), ([1, 2, 3], [4, 5, 6])));
     });
+}
+
+/// What a process of user and group `id` gets from opening `path`, and from reading the memory of `pid` at `address`.
+fn looks(id: u32, path: &std::ffi::CStr, pid: Pid, address: usize) -> (i32, i32) {
+    let (reader, writer) = must(pipe());
+    let child = spawn(|| {
+        must(call!(SYS_setgroups, 0, 0));
+        must(call!(SYS_setresgid, id, id, id));
+        must(call!(SYS_setresuid, id, id, id));
+        let errno = |result: Result<usize>| result.map_or_else(|errno| errno.0, |_| 0);
+        let opened = open(path, libc::O_RDONLY, 0).map(|fd| fd as usize);
+        let mut word = 0u64;
+        let own = [(&raw mut word).expose_provenance(), 8];
+        let read = call!(SYS_process_vm_readv, pid, &own, 1, &[address, 8], 1, 0);
+        let seen = [errno(opened), errno(read)];
+        must(write(writer, &[seen[0] as u8, seen[1] as u8]));
+        0
+    });
+    let mut seen = [0u8; 2];
+    must(read(reader, &mut seen));
+    exits(child, 0);
+    (seen[0].into(), seen[1].into())
+}
+
+fn memory_of_others_is_not_shown() {
+    static WORD: u64 = 7;
+    let address = (&raw const WORD).expose_provenance();
+    let (ready_reader, ready_writer) = must(pipe());
+    let (step_reader, step_writer) = must(pipe());
+    let target = spawn(|| {
+        must(call!(SYS_setgroups, 0, 0));
+        must(call!(SYS_setresgid, 2001, 2001, 2001));
+        must(call!(SYS_setresuid, 2001, 2001, 2001));
+        for dumpable in [1, 0] {
+            must(call!(SYS_prctl, libc::PR_SET_DUMPABLE, dumpable, 0, 0, 0));
+            must(write(ready_writer, b"r"));
+            must(read(step_reader, &mut [0u8; 1]));
+        }
+        0
+    });
+    let path = std::ffi::CString::new(format!("/proc/{target}/maps")).unwrap_or_default();
+    must(read(ready_reader, &mut [0u8; 1]));
+    assert_eq!(looks(2001, &path, target, address), (0, 0), "its own user");
+    assert_eq!(looks(2002, &path, target, address), (libc::EACCES, libc::EPERM), "another user");
+    assert_eq!(looks(0, &path, target, address), (0, 0), "root");
+    must(write(step_writer, b"s"));
+    must(read(ready_reader, &mut [0u8; 1]));
+    assert_eq!(looks(2001, &path, target, address), (libc::EACCES, libc::EPERM), "its own user, when it hides");
+    assert_eq!(looks(0, &path, target, address), (0, 0), "root, when it hides");
+    must(write(step_writer, b"s"));
+    exits(target, 0);
 }

@@ -59,7 +59,7 @@ impl Listing for Descriptors {
             return Some(Node::file(0o444, move |_: &Path, text: &mut Text| show(&subject, fd, text)));
         }
         let node = Node::link(move |caller| {
-            check_inspection(caller.credentials, &*subject.thread().map_err(|_| Errno::ENOENT)?)?;
+            check_inspection(caller, &*subject.thread().map_err(|_| Errno::ENOENT)?)?;
             Ok(Link::Jump(file(&subject, fd)?.path().clone()))
         });
         let mut mode = 0o100;

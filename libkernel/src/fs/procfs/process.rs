@@ -3,11 +3,12 @@
 
 use alloc::format;
 use alloc::string::ToString;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 
 use super::root::{number, thread_directory};
 use super::{descriptors, mounts, scheduling, status};
+use crate::fs::caller::Caller;
 use crate::fs::inode::Link;
 use crate::fs::metadata::FileType::{self, Directory, Regular, Symlink};
 use crate::fs::mount::Path;
@@ -33,22 +34,24 @@ type Make = fn(&Subject) -> Node;
 /// What an entry of the directory is.
 enum Entry {
     Text(u32, Show),
+    /// A text about the program's memory, for those who may look into that.
+    Private(u32, Show),
     Other(FileType, Make),
 }
 
 const ENTRIES: &[(&str, Entry)] = &[
-    ("auxv", Entry::Text(0o400, auxiliary)),
+    ("auxv", Entry::Private(0o400, auxiliary)),
     ("cgroup", Entry::Text(0o444, |_, text| text.push(b"0::/\n"))),
     ("cmdline", Entry::Text(0o444, command_line)),
     ("comm", Entry::Other(Regular, comm)),
     ("cwd", Entry::Other(Symlink, |subject| place(subject, |thread| Ok(thread.fs().working_directory())))),
-    ("environ", Entry::Text(0o400, environment)),
+    ("environ", Entry::Private(0o400, environment)),
     ("exe", Entry::Other(Symlink, executable)),
     ("fd", Entry::Other(Directory, descriptors::links)),
     ("fdinfo", Entry::Other(Directory, descriptors::facts)),
     ("limits", Entry::Text(0o444, status::limits)),
     ("loginuid", Entry::Text(0o644, |_, text| text.push(b"4294967295"))),
-    ("maps", Entry::Text(0o444, maps)),
+    ("maps", Entry::Private(0o444, maps)),
     ("mountinfo", Entry::Other(Regular, |_| Node::file(0o444, mounts::mount_information))),
     ("mounts", Entry::Other(Regular, |_| Node::file(0o444, mounts::mounts))),
     ("oom_score", Entry::Text(0o444, |_, text| text.push(b"0\n"))),
@@ -57,7 +60,7 @@ const ENTRIES: &[(&str, Entry)] = &[
     ("sched", Entry::Text(0o444, scheduling::sched)),
     ("schedstat", Entry::Text(0o444, scheduling::statistics)),
     ("sessionid", Entry::Text(0o444, |_, text| text.push(b"4294967295"))),
-    ("smaps_rollup", Entry::Text(0o444, smaps_rollup)),
+    ("smaps_rollup", Entry::Private(0o444, smaps_rollup)),
     ("stat", Entry::Text(0o444, status::stat)),
     ("statm", Entry::Text(0o444, status::statm)),
     ("status", Entry::Text(0o444, status::status)),
@@ -124,6 +127,7 @@ impl Subject {
                     show(&subject, text)
                 })
             }
+            Entry::Private(mode, show) => Node::file(*mode, PrivateText::new(self, *show)),
             Entry::Other(_, make) => make(self),
         }
         .owned_by(uid, gid)
@@ -139,12 +143,42 @@ impl Listing for Subject {
     fn list(&self, from: u64, emit: &mut dyn FnMut(&[u8], FileType, u64) -> bool) {
         for (position, (name, entry)) in (1..).zip(ENTRIES).skip(usize::try_from(from).unwrap_or(usize::MAX)) {
             let kind = match entry {
-                Entry::Text(..) => Regular,
+                Entry::Text(..) | Entry::Private(..) => Regular,
                 Entry::Other(kind, _) => *kind,
             };
             if (*name != "task" || self.thread.is_none()) && !emit(name.as_bytes(), kind, position) {
                 return;
             }
+        }
+    }
+}
+
+/// A text about the program's memory.
+struct PrivateText {
+    subject: Subject,
+    show: Show,
+    /// The memory when the file was looked up, before the right to open it was checked: of another program's, run since, it tells nothing.
+    space: Weak<AddressSpace>,
+}
+
+impl PrivateText {
+    fn new(subject: &Subject, show: Show) -> Self {
+        let space = subject.space().map_or_else(|_| Weak::new(), |space| Arc::downgrade(&space));
+        Self { subject: subject.clone(), show, space }
+    }
+}
+
+impl Source for PrivateText {
+    fn check_open(&self, caller: &Caller<'_>) -> Result<()> {
+        // A process that has ended has no memory to hide.
+        self.subject.thread().map_or(Ok(()), |thread| check_inspection(caller, &thread))
+    }
+
+    fn show(&self, _root: &Path, text: &mut Text) -> Result<()> {
+        self.subject.check_there()?;
+        match self.subject.space() {
+            Ok(space) if !core::ptr::eq(Arc::as_ptr(&space), self.space.as_ptr()) => Ok(()),
+            _ => (self.show)(&self.subject, text),
         }
     }
 }
@@ -190,20 +224,23 @@ fn place(subject: &Subject, of: fn(&Thread) -> Result<Path>) -> Node {
     let subject = subject.clone();
     Node::link(move |caller| {
         let thread = subject.thread().map_err(|_| Errno::ENOENT)?;
-        check_inspection(caller.credentials, &thread)?;
+        check_inspection(caller, &thread)?;
         Ok(Link::Jump(of(&thread)?))
     })
 }
 
-/// Whether `credentials` may look into the thread's memory and files (ptrace(2)).
-pub(super) fn check_inspection(credentials: &crate::process::Credentials, thread: &Thread) -> Result<()> {
-    if thread.with_credentials(|target| credentials.may_inspect(target)) { Ok(()) } else { Err(Errno::EACCES) }
+/// Whether the caller may look into the thread's memory and files (ptrace(2)).
+pub(super) fn check_inspection(caller: &Caller<'_>, thread: &Thread) -> Result<()> {
+    let process = thread.process();
+    let own = caller.process == Some(process.pid());
+    let may = || thread.with_credentials(|target| caller.credentials.may_inspect(target, process.dumpable()));
+    if own || may() { Ok(()) } else { Err(Errno::EACCES) }
 }
 
 fn executable(subject: &Subject) -> Node {
     let subject = subject.clone();
     Node::link(move |caller| {
-        check_inspection(caller.credentials, &*subject.thread().map_err(|_| Errno::ENOENT)?)?;
+        check_inspection(caller, &*subject.thread().map_err(|_| Errno::ENOENT)?)?;
         Ok(Link::Jump(subject.process.program().ok_or(Errno::ENOENT)?.file.clone()))
     })
 }

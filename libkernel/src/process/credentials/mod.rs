@@ -10,6 +10,7 @@ mod identity;
 
 pub use exec::{ExecIdentity, SetId};
 
+use super::Dumpable;
 use super::capability::{Capability, CapabilitySet};
 use super::id::{Gid, Uid};
 use alloc::sync::Arc;
@@ -149,15 +150,16 @@ impl Credentials {
         mine.contains(&target.uid.saved) || mine.contains(&target.uid.real) || self.has(Capability::Kill)
     }
 
-    /// May a thread with these credentials read another's limits, memory or robust list (ptrace(2), "Ptrace access
-    /// mode checking", by the real ids)?
+    /// May a thread with these credentials read the memory or the robust list of one in another process, which is `dumpable` or not
+    /// (ptrace(2), "Ptrace access mode checking", by the real ids)?
     #[must_use]
-    pub fn may_inspect(&self, target: &Credentials) -> bool {
+    pub fn may_inspect(&self, target: &Credentials, dumpable: Dumpable) -> bool {
         let same_user = [target.uid.real, target.uid.effective, target.uid.saved].iter().all(|id| *id == self.uid.real);
         let same_group =
             [target.gid.real, target.gid.effective, target.gid.saved].iter().all(|id| *id == self.gid.real);
         let same_power = target.capabilities.permitted.is_subset_of(self.capabilities.effective)
             || target.capabilities.permitted.is_subset_of(self.capabilities.permitted);
-        (same_user && same_group && same_power) || self.has(Capability::SysPtrace)
+        let same = same_user && same_group && same_power && dumpable == Dumpable::Yes;
+        same || self.has(Capability::SysPtrace)
     }
 }
