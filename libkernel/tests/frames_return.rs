@@ -9,8 +9,10 @@ use libkernel::Errno;
 use libkernel::fs::epoll::Epoll;
 use libkernel::fs::eventfd::EventFd;
 use libkernel::fs::inode::{FileSystem, NewInode};
+use libkernel::fs::pipe::Pipe;
 use libkernel::fs::tmpfs::Tmpfs;
 use libkernel::fs::{DeviceId, Fd, FdTable, FileType, OpenFlags, anonymous};
+use libkernel::io::{SliceSink, SliceSource};
 use libkernel::memory::shared::SharedMemory;
 use libkernel::memory::{
     Access, AddressSpace, Backing, MapRequest, MemoryLimits, Need, PAGE_SIZE, PageSource, Protection, VirtAddr,
@@ -120,6 +122,10 @@ fn every_frame_comes_back() {
 /// A program that wants everything is told so, and the kernel's reserve remains.
 fn exhaustion() {
     let limit = frames::total() as u64;
+    let pipe = Pipe::new().unwrap();
+    let _ends = (pipe.open(true, false), pipe.open(false, true));
+    let sent: Vec<u8> = (0..10_000u32).map(|n| (n / 3) as u8).collect();
+    assert_eq!(pipe.write(&mut SliceSource::new(&sent)), Ok(sent.len()));
     let space = AddressSpace::new(1, MemoryLimits::INITIAL).unwrap();
     space.map(MapRequest::anonymous(limit * PAGE, RW).at(BASE)).unwrap();
     let refused = (0..limit).find_map(|page| space.fault(VirtAddr(BASE + page * PAGE), Access::Write).err());
@@ -127,6 +133,10 @@ fn exhaustion() {
     assert!(frames::free_count() > 100, "the kernel keeps a reserve");
     assert!(AddressSpace::new(2, MemoryLimits::INITIAL).is_err());
     assert!(space.fork().is_err());
+    assert_eq!(pipe.set_capacity(1 << 20), Err(Errno::ENOMEM));
+    let mut received = vec![0; sent.len()];
+    assert_eq!(pipe.read(&mut SliceSink::new(&mut received)), Ok(sent.len()));
+    assert!(received == sent, "a pipe that cannot grow keeps its bytes");
     kernel_memory_is_refused_to_programs_before_it_ends();
 }
 

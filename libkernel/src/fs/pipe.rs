@@ -3,6 +3,10 @@
 //! The ring is made of pages that are allocated when they are first written and kept while the pipe holds data; an
 //! empty pipe keeps one, so that a ping-pong allocates nothing. Writers of at most `PIPE_BUF` bytes are atomic. Nothing here
 //! sleeps: full and empty are `EAGAIN`.
+//!
+//! What splice(2) moves elsewhere stays in the ring until the target has taken it. Meanwhile the ring is claimed: other readers
+//! find nothing and are woken afterwards, so that bytes neither get lost nor change their order, and no lock is held while
+//! the target works.
 #![forbid(unsafe_code)]
 
 use alloc::sync::Arc;
@@ -42,6 +46,8 @@ struct Ring {
     head: usize,
     /// How many bytes there are.
     length: usize,
+    /// Whether somebody moves the first bytes elsewhere, so that nobody else may take any.
+    claimed: bool,
     readers: u32,
     writers: u32,
     /// How many ends were ever opened, so that an opener that waits does not miss one that came and went.
@@ -55,7 +61,7 @@ impl Ring {
         let count = capacity / PAGE_SIZE;
         pages.try_reserve_exact(count)?;
         pages.resize(count, None);
-        Ok(Self { pages, head: 0, length: 0, readers: 0, writers: 0, reader_opens: 0, writer_opens: 0 })
+        Ok(Self { pages, head: 0, length: 0, claimed: false, readers: 0, writers: 0, reader_opens: 0, writer_opens: 0 })
     }
 
     fn capacity(&self) -> usize {
@@ -137,27 +143,43 @@ impl Ring {
     /// Delivers up to `count` bytes, which there are, to `sink`.
     #[inline(never)]
     fn drain(&mut self, sink: &mut dyn IoSink, count: usize) -> Result<usize> {
+        let done = self.copy(sink, count);
+        self.consume(done);
+        if done == 0 { Err(Errno::EFAULT) } else { Ok(done) }
+    }
+
+    /// Copies up to `count` bytes, which there are and which stay, to `sink`; returns how many it took.
+    fn copy(&self, sink: &mut dyn IoSink, count: usize) -> usize {
         let capacity = self.capacity();
         let mut done = 0;
         while done < count {
-            let within = self.head % PAGE_SIZE;
+            let mut position = self.head + done;
+            if position >= capacity {
+                position -= capacity;
+            }
+            let within = position % PAGE_SIZE;
             let length = (PAGE_SIZE - within).min(count - done);
-            let Some(Some(page)) = self.pages.get(self.head / PAGE_SIZE) else { break };
+            let Some(Some(page)) = self.pages.get(position / PAGE_SIZE) else { break };
             let put = page.copy_to(sink, within, length);
             done += put;
-            self.head += put;
-            if self.head >= capacity {
-                self.head -= capacity;
-            }
             if put < length {
                 break;
             }
         }
-        self.length -= done;
+        done
+    }
+
+    /// Forgets the first `count` bytes, which there are.
+    fn consume(&mut self, count: usize) {
+        let capacity = self.capacity();
+        self.head += count;
+        if self.head >= capacity {
+            self.head -= capacity;
+        }
+        self.length -= count;
         if self.length == 0 {
             self.reset();
         }
-        if done == 0 { Err(Errno::EFAULT) } else { Ok(done) }
     }
 
     /// Starts again at the first page, and lets the others go.
@@ -167,6 +189,19 @@ impl Ring {
         if used > 0 || self.pages.get(1).is_some_and(Option::is_some) {
             self.pages.iter_mut().skip(1).for_each(|page| *page = None);
         }
+    }
+}
+
+/// A ring that takes what another gives.
+struct Filling<'a>(&'a mut Ring);
+
+impl IoSink for Filling<'_> {
+    fn remaining(&self) -> usize {
+        self.0.room()
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> usize {
+        self.0.fill(&mut SliceSource::new(bytes), bytes.len()).unwrap_or(0)
     }
 }
 
@@ -256,6 +291,9 @@ impl Pipe {
         if ring.length == 0 {
             return if ring.writers == 0 { Ok(0) } else { Err(Errno::EAGAIN) };
         }
+        if ring.claimed {
+            return Err(Errno::EAGAIN);
+        }
         let count = wanted.min(ring.length);
         let done = match ring.drain_page(sink, count) {
             Some(done) => done?,
@@ -264,6 +302,36 @@ impl Pipe {
         drop(ring);
         self.writable.wake_all();
         Ok(done)
+    }
+
+    /// Offers the first bytes, up to `buffer`'s length, to `put`, and forgets as many as it took: what it fails to take stays.
+    ///
+    /// No lock is held meanwhile: `put` may do anything but sleep.
+    ///
+    /// # Errors
+    /// `EAGAIN` as [`read`](Self::read), and what `put` says.
+    pub fn move_to(&self, buffer: &mut [u8], put: impl FnOnce(&[u8]) -> Result<usize>) -> Result<usize> {
+        let mut ring = self.ring.lock();
+        if ring.length == 0 && ring.writers == 0 || buffer.is_empty() {
+            return Ok(0);
+        }
+        if ring.length == 0 || ring.claimed {
+            return Err(Errno::EAGAIN);
+        }
+        let count = buffer.len().min(ring.length);
+        let count = ring.copy(&mut SliceSink::new(buffer), count);
+        ring.claimed = true;
+        drop(ring);
+        let moved = put(buffer.get(..count).unwrap_or_default());
+        let mut ring = self.ring.lock();
+        ring.claimed = false;
+        if let Ok(taken) = &moved {
+            ring.consume((*taken).min(count));
+        }
+        drop(ring);
+        self.readable.wake_all();
+        self.writable.wake_all();
+        moved
     }
 
     /// Writes what there is room for; up to [`PIPE_BUF`] bytes all or nothing.
@@ -302,7 +370,7 @@ impl Pipe {
     /// Sets the capacity, rounded up to a power of two pages; returns what it became (`F_SETPIPE_SZ`).
     ///
     /// # Errors
-    /// `EINVAL`, `EBUSY` when it holds more than that, `ENOMEM`.
+    /// `EINVAL`, `EBUSY` when it holds more than that, `ENOMEM`. It is then as it was.
     pub fn set_capacity(&self, capacity: usize) -> Result<usize> {
         if capacity > 1 << 31 {
             return Err(Errno::EINVAL);
@@ -313,13 +381,9 @@ impl Pipe {
         if ring.length > capacity {
             return Err(Errno::EBUSY);
         }
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(ring.length)?;
-        bytes.resize(ring.length, 0);
-        if !bytes.is_empty() {
-            let length = ring.length;
-            ring.drain(&mut SliceSink::new(&mut bytes), length)?;
-            fresh.fill(&mut SliceSource::new(&bytes), length)?;
+        // Only when all has been copied does the old content go.
+        if ring.copy(&mut Filling(&mut fresh), ring.length) < ring.length {
+            return Err(Errno::ENOMEM);
         }
         (ring.pages, ring.head, ring.length) = (fresh.pages, fresh.head, fresh.length);
         drop(ring);
@@ -362,7 +426,11 @@ impl FileObject for PipeEnd {
 
     fn would_block(&self, reading: bool) -> bool {
         let ring = self.pipe.ring.lock();
-        if reading { ring.length == 0 && ring.writers > 0 } else { ring.room() == 0 && ring.readers > 0 }
+        if reading {
+            ring.claimed || ring.length == 0 && ring.writers > 0
+        } else {
+            ring.room() == 0 && ring.readers > 0
+        }
     }
 
     fn poll(&self, table: &mut PollTable<'_>) -> PollEvents {
@@ -375,7 +443,7 @@ impl FileObject for PipeEnd {
         let ring = self.pipe.ring.lock();
         let mut events = PollEvents::empty();
         if self.reads {
-            events.set(PollEvents::READABLE, ring.length > 0);
+            events.set(PollEvents::READABLE, ring.length > 0 && !ring.claimed);
             events.set(PollEvents::HUP, ring.writers == 0 && ring.writer_opens != self.writer_opens);
         }
         if self.writes {

@@ -90,3 +90,26 @@ fn the_capacity_changes_and_keeps_the_bytes() {
     assert_eq!(bytes, [vec![7; 10_000], vec![8; 3000]].concat());
     assert_eq!(write(&pipe, &[9; 20_000]), Ok(16_384));
 }
+
+#[test]
+fn what_a_target_does_not_take_stays_and_nobody_else_gets_it_meanwhile() {
+    let (pipe, reader, writer) = pipe();
+    write(&pipe, b"first second").unwrap();
+    let mut buffer = [0; 6];
+    assert_eq!(pipe.move_to(&mut buffer, |_| Err(Errno::ENOSPC)), Err(Errno::ENOSPC));
+    let moved = pipe.move_to(&mut buffer, |bytes| {
+        assert_eq!(bytes, b"first ");
+        assert_eq!(read(&pipe, 1), Err(Errno::EAGAIN));
+        assert_eq!(pipe.move_to(&mut [0; 1], |_| Ok(1)), Err(Errno::EAGAIN));
+        assert!(!reader.poll(&mut PollTable::query()).contains(PollEvents::IN));
+        assert!(reader.would_block(true));
+        write(&pipe, b" third")?;
+        assert_eq!(pipe.set_capacity(4 * PAGE_SIZE), Ok(4 * PAGE_SIZE));
+        Ok(5)
+    });
+    assert_eq!(moved, Ok(5));
+    assert_eq!(read(&pipe, 100).unwrap(), b" second third");
+    assert_eq!(pipe.move_to(&mut buffer, |_| Ok(1)), Err(Errno::EAGAIN));
+    drop(writer);
+    assert_eq!(pipe.move_to(&mut buffer, |_| Ok(1)), Ok(0));
+}
