@@ -1,10 +1,13 @@
 //! From file to file inside the kernel: sendfile(2), copy_file_range(2), splice(2).
 //!
-//! Bytes go through a small buffer on the stack. A regular file is read at an offset that advances only by what was written, and a pipe is
-//! read only when the other side is ready, so that nothing is lost where the target is slow.
+//! Bytes go through a small buffer on the stack. A regular file is read at an offset that advances only by what was written, and a pipe
+//! gives up only what was written. Any other stream is read when the other side is ready.
 #![forbid(unsafe_code)]
 
-use libkernel::fs::{Fd, FileType, OpenFile};
+use alloc::sync::Arc;
+
+use libkernel::fs::pipe::PipeEnd;
+use libkernel::fs::{Fd, FileType, OpenFile, OpenFlags};
 use libkernel::io::{SliceSink, SliceSource};
 use libkernel::memory::UserPtr;
 use libkernel::poll::{self, PollEvents, PollTable};
@@ -13,6 +16,7 @@ use libkernel::{Errno, Result};
 
 use super::files::{file, file_size_limit};
 use super::outcome::calls_that_wait;
+use super::read_write::signal_for;
 use super::{Context, Outcome};
 
 /// What goes through the buffer at once: what a pipe takes or leaves whole.
@@ -108,31 +112,46 @@ impl Move {
         if !to.positional() && !ready(to.file, PollEvents::OUT) {
             return Err(Errno::EAGAIN);
         }
-        let positional = from.positional();
-        let mut sink = SliceSink::new(part);
-        let count = if positional { from.file.read_at(from.place(), &mut sink)? } else { from.file.read(&mut sink)? };
-        let bytes = buffer.get(..count).unwrap_or_default();
-        let mut source = SliceSource::new(bytes);
         let limit = file_size_limit(&cx.thread);
-        let written = match to.offset {
-            _ if count == 0 => 0,
-            Some(offset) => to.file.write_at(offset, limit, &mut source)?,
-            None => to.file.write(limit, &mut source)?,
+        let put = |bytes: &[u8]| {
+            let mut source = SliceSource::new(bytes);
+            match to.offset {
+                _ if bytes.is_empty() => Ok(0),
+                Some(offset) => to.file.write_at(offset, limit, &mut source),
+                None => to.file.write(limit, &mut source),
+            }
         };
-        if positional {
+        let written = if from.positional() {
+            let count = from.file.read_at(from.place(), &mut SliceSink::new(part))?;
+            let written = put(part.get(..count).unwrap_or_default())?;
             from.advance(written)?;
-        }
+            written
+        } else if let Some(end) = from.file.object_as::<PipeEnd>() {
+            end.pipe().move_to(part, put)?
+        } else {
+            let count = from.file.read(&mut SliceSink::new(part))?;
+            put(part.get(..count).unwrap_or_default())?
+        };
         if let Some(offset) = &mut to.offset {
             *offset += written as u64;
         }
         Ok(written)
     }
 
+    /// The error of a call that moved nothing, with the signal that a write would bring.
+    fn failed(&self, cx: &Context, error: Errno) -> Errno {
+        let signals = |file: &OpenFile| file.object().is_none_or(|object| object.signals_broken_pipe(0));
+        if error != Errno::EPIPE || file(cx, self.to).is_ok_and(|target| signals(&target)) {
+            signal_for(&cx.thread, error, 0);
+        }
+        error
+    }
+
     fn start(&self, cx: &mut Context) -> Outcome {
         let mut done = 0;
         match self.step(cx, &mut done) {
             Err(Errno::EAGAIN) if done == 0 => Outcome::Block,
-            Err(error) if done == 0 => Outcome::Done(Err(error)),
+            Err(error) if done == 0 => Outcome::Done(Err(self.failed(cx, error))),
             Ok(()) if done >= TURN && done < self.length => {
                 cx.progress = done;
                 Outcome::Block
@@ -160,22 +179,24 @@ impl Move {
                     });
                     interruptible(wait).await.map_err(|_| Errno::ERESTARTSYS)?;
                 }
-                Err(error) if done == 0 => return Err(error),
+                Err(error) if done == 0 => return Err(self.failed(cx, error)),
                 Err(_) => return Ok(done),
             }
         }
     }
 }
 
-/// sendfile(2): from a file with offsets.
+/// sendfile(2): from a file with offsets, and to no place but the present one.
 fn sendfile_move(cx: &Context, to: Fd, from: Fd, offset: UserPtr<i64>, count: usize) -> Result<Move> {
-    if file(cx, from)?.is_stream() {
+    let target = file(cx, to)?;
+    let appends = target.flags().contains(OpenFlags::APPEND) && !target.is_stream();
+    if file(cx, from)?.is_stream() || appends {
         return Err(Errno::EINVAL);
     }
     Ok(Move { from, from_offset: offset, to, to_offset: UserPtr::NULL, length: count })
 }
 
-/// copy_file_range(2): between regular files.
+/// copy_file_range(2): between regular files, up to the end that the source has now.
 fn copy_move(
     cx: &Context,
     from: (Fd, UserPtr<i64>),
@@ -186,22 +207,47 @@ fn copy_move(
     if flags != 0 {
         return Err(Errno::EINVAL);
     }
-    for fd in [from.0, to.0] {
-        let file = file(cx, fd)?;
-        match file.inode().attributes().kind() {
-            FileType::Regular if file.object().is_none() => {}
-            FileType::Directory => return Err(Errno::EISDIR),
-            _ => return Err(Errno::EINVAL),
+    let (source, target) = (file(cx, from.0)?, file(cx, to.0)?);
+    let sides = [&source, &target];
+    if sides.iter().any(|file| file.inode().attributes().kind() == FileType::Directory) {
+        return Err(Errno::EISDIR);
+    }
+    if !sides.iter().all(|file| file.inode().attributes().kind() == FileType::Regular && file.object().is_none()) {
+        return Err(Errno::EINVAL);
+    }
+    source.check_readable()?;
+    target.check_writable()?;
+    if target.flags().contains(OpenFlags::APPEND) {
+        return Err(Errno::EBADF);
+    }
+    let mut copy = Move { from: from.0, from_offset: from.1, to: to.0, to_offset: to.1, length };
+    // What goes on has been checked when it began.
+    if cx.progress == 0 {
+        let first = Move::offset(cx, from.1)?.unwrap_or_else(|| source.offset());
+        let second = Move::offset(cx, to.1)?.unwrap_or_else(|| target.offset());
+        for place in [first, second] {
+            place.checked_add(length as u64).ok_or(Errno::EOVERFLOW)?;
+        }
+        if Arc::ptr_eq(source.inode(), target.inode()) {
+            // One turn at most: the copy may move the end of its own source.
+            let count = (length as u64).min(source.inode().size().saturating_sub(first)).min(TURN as u64);
+            if first < second.saturating_add(count) && second < first.saturating_add(count) {
+                return Err(Errno::EINVAL);
+            }
+            copy.length = count as usize;
         }
     }
-    Ok(Move { from: from.0, from_offset: from.1, to: to.0, to_offset: to.1, length })
+    Ok(copy)
 }
 
-/// splice(2): one side has to be a pipe.
+/// splice(2): one side has to be a pipe, and not both the same.
 fn splice_move(cx: &Context, from: (Fd, UserPtr<i64>), to: (Fd, UserPtr<i64>), length: usize) -> Result<Move> {
-    let is_pipe = |fd| -> Result<bool> { Ok(file(cx, fd)?.inode().attributes().kind() == FileType::Fifo) };
-    if !is_pipe(from.0)? && !is_pipe(to.0)? {
-        return Err(Errno::EINVAL);
+    let target = file(cx, to.0)?;
+    match (file(cx, from.0)?.object_as::<PipeEnd>(), target.object_as::<PipeEnd>()) {
+        (None, None) => return Err(Errno::EINVAL),
+        (Some(reader), Some(writer)) if Arc::ptr_eq(reader.pipe(), writer.pipe()) => return Err(Errno::EINVAL),
+        (Some(_), None) if target.flags().contains(OpenFlags::APPEND) => return Err(Errno::EINVAL),
+        _ => {}
     }
     Ok(Move { from: from.0, from_offset: from.1, to: to.0, to_offset: to.1, length })
 }

@@ -31,6 +31,8 @@ tests!("file":
     fallocate_grows_and_punches,
     fallocate_of_a_huge_hole_takes_no_time,
     copy_file_range_copies,
+    copy_file_range_refuses_what_it_cannot_copy,
+    copy_file_range_within_a_file_must_not_overlap,
     sendfile_copies_to_a_pipe,
     fsync_of_a_file_succeeds_of_a_pipe_fails,
     large_offsets_work,
@@ -284,6 +286,43 @@ fn copy_file_range_copies() {
     let mut offset = 3i64;
     assert_eq!(must(call!(SYS_copy_file_range, from, &mut offset, to, 0, 100, 0)), 7);
     assert_eq!((offset, must(read_file(c"to"))), (10, b"3456789".to_vec()));
+}
+
+fn copy_file_range_refuses_what_it_cannot_copy() {
+    let from = must(scratch_file(c"from", 10));
+    let to = must(scratch_file(c"to", 0));
+    let copy = |from: Fd, to: Fd| call!(SYS_copy_file_range, from, 0, to, 0, 10, 0);
+    fails(call!(SYS_copy_file_range, from, 0, to, 0, 10, 1), libc::EINVAL);
+    let directory = must(open(c".", libc::O_RDONLY, 0));
+    fails(copy(directory, to), libc::EISDIR);
+    fails(copy(from, directory), libc::EISDIR);
+    let (reader, writer) = must(pipe());
+    fails(copy(reader, to), libc::EINVAL);
+    fails(copy(from, writer), libc::EINVAL);
+    fails(copy(must(open(c"from", libc::O_WRONLY, 0)), to), libc::EBADF);
+    fails(copy(from, must(open(c"to", libc::O_RDONLY, 0))), libc::EBADF);
+    let appends = must(open(c"to", libc::O_WRONLY | libc::O_APPEND, 0));
+    fails(copy(from, appends), libc::EBADF);
+    fails(call!(SYS_sendfile, appends, from, 0, 10), libc::EINVAL);
+    let mut offset = 1i64;
+    fails(call!(SYS_copy_file_range, from, &mut offset, to, 0, usize::MAX, 0), libc::EOVERFLOW);
+    assert_eq!((offset, must(fstat(to)).st_size), (1, 0));
+}
+
+fn copy_file_range_within_a_file_must_not_overlap() {
+    let file = must(scratch_file(c"file", 0));
+    must(write_all(file, b"0123456789"));
+    let copy = |mut from: i64, mut to: i64, length: usize| {
+        call!(SYS_copy_file_range, file, &mut from, file, &mut to, length, 0)
+    };
+    fails(copy(0, 0, 5), libc::EINVAL);
+    fails(copy(0, 4, 5), libc::EINVAL);
+    fails(copy(4, 0, 5), libc::EINVAL);
+    assert_eq!(must(copy(0, 5, 5)), 5);
+    // What lies beyond the end does not count as the source's.
+    assert_eq!(must(copy(5, 10, 1000)), 5);
+    assert_eq!(must(copy(15, 3, 1000)), 0);
+    assert_eq!(must(read_file(c"file")), b"012340123401234");
 }
 
 fn sendfile_copies_to_a_pipe() {

@@ -33,6 +33,10 @@ tests!("pipe":
     fifo_nonblocking_write_open_without_reader_is_enxio,
     bad_result_pointer_is_efault,
     splice_moves_bytes_into_a_pipe,
+    splice_leaves_in_the_pipe_what_the_target_refuses,
+    splice_of_a_pipe_to_itself_or_an_appending_file_is_einval,
+    splice_into_a_pipe_without_reader_raises_sigpipe,
+    two_splices_of_one_pipe_lose_nothing,
     blocked_read_is_interrupted_by_a_signal,
 );
 
@@ -304,6 +308,70 @@ fn splice_moves_bytes_into_a_pipe() {
     let mut buffer = [0u8; 16];
     assert_eq!(must(read(reader, &mut buffer)), 5);
     assert_eq!(&buffer[..5], b"liced");
+}
+
+/// A memfd of `size` bytes that cannot grow.
+fn memfd_of_fixed_size(size: u64) -> Fd {
+    let fd = must(call!(SYS_memfd_create, c"fixed", libc::MFD_ALLOW_SEALING)) as Fd;
+    must(ftruncate(fd, size as i64));
+    must(fcntl(fd, libc::F_ADD_SEALS, libc::F_SEAL_GROW as usize));
+    fd
+}
+
+fn splice_leaves_in_the_pipe_what_the_target_refuses() {
+    let (reader, writer) = must(pipe());
+    let sent: Vec<u8> = (0..3 * 4096u32).map(|n| (n / 7) as u8).collect();
+    must(write_all(writer, &sent));
+    fails(call!(SYS_splice, reader, 0, memfd_of_fixed_size(0), 0, sent.len(), 0), libc::EPERM);
+    let file = must(open(c"file", libc::O_CREAT | libc::O_RDWR, 0o600));
+    in_child(|| {
+        must(set_disposition(libc::SIGXFSZ, libc::SIG_IGN));
+        must(setrlimit(libc::RLIMIT_FSIZE, 5000, 5000));
+        assert_eq!(must(call!(SYS_splice, reader, 0, file, 0, sent.len(), 0)), 5000);
+        fails(call!(SYS_splice, reader, 0, file, 0, sent.len(), 0), libc::EFBIG);
+    });
+    must(close(writer));
+    assert!(must(read_to_end(reader)) == sent[5000..], "the pipe kept something else");
+    assert!(must(read_file(c"file")) == sent[..5000], "the file got something else");
+}
+
+fn splice_of_a_pipe_to_itself_or_an_appending_file_is_einval() {
+    let (reader, writer) = must(pipe());
+    must(write(writer, b"stays"));
+    fails(call!(SYS_splice, reader, 0, writer, 0, 5, 0), libc::EINVAL);
+    let file = must(open(c"file", libc::O_CREAT | libc::O_WRONLY | libc::O_APPEND, 0o600));
+    fails(call!(SYS_splice, reader, 0, file, 0, 5, 0), libc::EINVAL);
+    must(close(writer));
+    assert_eq!(must(read_to_end(reader)), b"stays");
+}
+
+fn splice_into_a_pipe_without_reader_raises_sigpipe() {
+    let file = must(scratch_file(c"file", 10));
+    dies_of(libc::SIGPIPE, || {
+        let (reader, writer) = must(pipe());
+        must(close(reader));
+        let _ = call!(SYS_splice, file, 0, writer, 0, 5, 0);
+    });
+}
+
+fn two_splices_of_one_pipe_lose_nothing() {
+    const BYTES: usize = 1 << 20;
+    let (reader, writer) = must(pipe());
+    let files = [c"one", c"two"].map(|name| must(open(name, libc::O_CREAT | libc::O_RDWR, 0o600)));
+    let children = files.map(|file| {
+        spawn(|| {
+            must(close(writer));
+            while must(call!(SYS_splice, reader, 0, file, 0, 3000, 0)) > 0 {}
+            0
+        })
+    });
+    must(close(reader));
+    must(write_all(writer, &vec![7; BYTES]));
+    must(close(writer));
+    for child in children {
+        exits(child, 0);
+    }
+    assert_eq!(files.map(|file| must(fstat(file)).st_size as usize).iter().sum::<usize>(), BYTES);
 }
 
 fn blocked_read_is_interrupted_by_a_signal() {
