@@ -14,7 +14,7 @@
 //! Links are indices into the table ("frame indices"), 28 bits: up to 1 TiB of RAM.
 #![forbid(unsafe_code)]
 
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 
 /// The link that ends a list.
 pub const NIL: u32 = (1 << LINK_BITS) - 1;
@@ -119,20 +119,20 @@ impl Frame {
         self.state.store(kept | (previous & LINK_MASK), Relaxed);
     }
 
-    /// Whether `flag` (a `FLAG_*`) is set on an allocated frame.
+    /// Whether `flag` (a `FLAG_*`) is set on an allocated frame. If so, what its setter did before comes before what the caller does next.
     #[must_use]
     pub fn has_flag(&self, flag: u32) -> bool {
-        self.state.load(Relaxed) & flag != 0
+        self.state.load(Acquire) & flag != 0
     }
 
-    /// Sets `flag` on an allocated frame.
+    /// Sets `flag` on an allocated frame, after what it stands for has been done.
     pub fn set_flag(&self, flag: u32) {
-        self.state.fetch_or(flag, Relaxed);
+        self.state.fetch_or(flag, Release);
     }
 
     /// Clears `flag` on an allocated frame.
     pub fn clear_flag(&self, flag: u32) {
-        if self.has_flag(flag) {
+        if self.state.load(Relaxed) & flag != 0 {
             self.state.fetch_and(!flag, Relaxed);
         }
     }

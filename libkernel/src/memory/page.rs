@@ -122,30 +122,31 @@ impl Page {
 
     /// Copies `bytes` to the page at `offset`; returns how many there was room for before the page's end.
     pub fn write(&self, offset: usize, bytes: &[u8]) -> usize {
-        self.contents_change();
         let offset = offset.min(PAGE_SIZE);
         let length = bytes.len().min(PAGE_SIZE - offset);
         // SAFETY: the destination stays within the frame, the source within the slice; they are different memory.
         unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), self.bytes().add(offset), length) };
+        self.contents_changed();
         length
     }
 
     /// Fills `len` bytes at `offset` with zeros.
     pub fn zero(&self, offset: usize, len: usize) {
-        self.contents_change();
         let offset = offset.min(PAGE_SIZE);
         // SAFETY: the range stays within the frame.
         unsafe { core::ptr::write_bytes(self.bytes().add(offset), 0, len.min(PAGE_SIZE - offset)) };
+        self.contents_changed();
     }
 
     /// Takes up to `len` bytes from `source` into the page at `offset`; returns how many came.
     pub fn fill_from(&self, source: &mut dyn IoSource, offset: usize, len: usize) -> usize {
-        self.contents_change();
         let offset = offset.min(PAGE_SIZE);
         let length = len.min(PAGE_SIZE - offset);
         // SAFETY: the slice stays within the frame, which the kernel touches through no other reference during the
         // call. (Programs may write it meanwhile, like any device: what is read is then either value.)
-        source.take(unsafe { core::slice::from_raw_parts_mut(self.bytes().add(offset), length) })
+        let taken = source.take(unsafe { core::slice::from_raw_parts_mut(self.bytes().add(offset), length) });
+        self.contents_changed();
+        taken
     }
 
     /// Puts up to `len` bytes of the page at `offset` into `sink`; returns how many it took.
@@ -156,12 +157,15 @@ impl Page {
         sink.put(unsafe { core::slice::from_raw_parts(self.bytes().add(offset), length) })
     }
 
+    /// To be called after the kernel wrote: a synchronisation that went on meanwhile may have missed some of it.
     #[inline]
-    fn contents_change(&self) {
+    fn contents_changed(&self) {
         frames::frame(self.phys()).clear_flag(FLAG_INSTRUCTIONS_SYNCED);
     }
 
     /// Makes the contents executable: to be called before the page is mapped for execution. Cheap when repeated.
+    ///
+    /// Two cores may do it at once; either finds the flag only after the other's maintenance is complete on all cores.
     pub fn sync_instructions(&self) {
         let frame = frames::frame(self.phys());
         if !frame.has_flag(FLAG_INSTRUCTIONS_SYNCED) {
