@@ -90,15 +90,17 @@ impl Lane {
         self.word.load(Ordering::Acquire) & CLOSED != 0
     }
 
-    /// How many runs were ever accepted, if all of them are over.
+    /// How many runs were accepted before this look, if all runs are over.
     ///
     /// If two looks at all lanes, one after the other, find every lane over and the same numbers, then between the two looks there was a
-    /// moment at which no run was left in any: a lane that was entered and left in between has another number, because `entered`
-    /// is counted up before the run can be over.
+    /// moment at which no run was left in any. Each number was read before its lane was found over: a lane that was entered and left
+    /// between the two finds has another number, because `entered` is counted up before the run can be over. Were it read afterwards, it
+    /// could tell of a run already that the find did not.
     #[must_use]
     pub fn look(&self) -> Option<u64> {
+        let entered = self.entered.load(Ordering::Acquire);
         let word = self.word.load(Ordering::Acquire);
-        (word & !(CLOSED | COLOUR) == 0).then(|| self.entered.load(Ordering::Acquire))
+        (word & !(CLOSED | COLOUR) == 0).then_some(entered)
     }
 
     /// How many runs were accepted and are not over, as a hint.
