@@ -1,4 +1,4 @@
-//! The milestones of the boot: what has to hold before the first process runs.
+//! The milestones of the boot: what has to hold before the first process runs, and where it begins.
 //!
 //! Each is tried out, asserted in every build, and only then said, as `boot: NAME`, in the order of [`Milestone`]. A boot in which one does not
 //! hold ends in a panic that names it; one in which one is left out does not pass `scripts/milestone-test.sh`.
@@ -6,7 +6,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use libkernel::fs::walk::{LastLink, resolve};
 use libkernel::fs::{Caller, FsContext};
@@ -14,6 +14,7 @@ use libkernel::memory::{PAGE_SIZE, Page};
 use libkernel::message::{self, remote_call};
 use libkernel::process::birth::Founder;
 use libkernel::process::{Credentials, table};
+use libkernel::sched::load;
 use libkernel::time::sleep_until;
 use libkernel::{machine, rcu};
 
@@ -31,10 +32,14 @@ enum Milestone {
     WorkQueues,
     GracePeriods,
     FirstProcess,
+    UserMode,
 }
 
 /// How many have been reached.
 static REACHED: AtomicUsize = AtomicUsize::new(0);
+
+/// How long the boot core had been idle when the first process was started, in nanoseconds.
+static IDLE: AtomicU64 = AtomicU64::new(0);
 
 /// How long a milestone's sleep is, in nanoseconds.
 const NAP: u64 = 10_000;
@@ -78,6 +83,23 @@ pub async fn services(first: &Founder) {
     reached(Milestone::WorkQueues, every_queue_runs().await);
     reached(Milestone::GracePeriods, what_is_deferred_is_done().await);
     reached(Milestone::FirstProcess, first.thread().tid().number() == 1);
+}
+
+/// The first process is about to be started. By the boot's task, on core 0.
+pub fn first_start() {
+    IDLE.store(idle_time(), Ordering::Relaxed);
+}
+
+/// The first process begins on core 0, which was not idle since [`first_start`]. By its thread, with interrupts masked, when nothing is between
+/// it and user mode any more.
+pub fn user_mode() {
+    let in_its_place = idle_time() - IDLE.load(Ordering::Relaxed);
+    reached(Milestone::UserMode, machine::core_id() == 0 && in_its_place == 0);
+}
+
+/// How long core 0 was idle, in nanoseconds.
+fn idle_time() -> u64 {
+    load::of(0).map_or(0, |load| load.read().idle)
 }
 
 async fn every_core_answers() -> bool {

@@ -7,8 +7,8 @@
 use super::vdso;
 use crate::arch::context::UserContext;
 use crate::arch::fp::FpState;
-use crate::panic;
-use crate::task::spawn_user;
+use crate::task::spawn_first;
+use crate::{milestones, panic};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use libkernel::command_line::CommandLine;
@@ -70,8 +70,8 @@ fn open_console(thread: &Thread) -> Result<()> {
     Ok(())
 }
 
-/// Finds the first process's program and starts it: it runs as soon as this core's executor does. If there is no program for it, says so
-/// and powers off.
+/// Finds the first process's program and starts it: it is what core 0, whose executor this is, runs next. If there is no program for it, says
+/// so and powers off.
 pub fn start_init(line: &CommandLine, founder: Founder) {
     let thread = founder.thread();
     let from_archive = line.rdinit.as_deref().unwrap_or("/init");
@@ -96,12 +96,15 @@ pub fn start_init(line: &CommandLine, founder: Founder) {
     let registers = UserContext::new(program.entry, program.stack_pointer);
     let taken = program.take_over(thread);
     memory::deactivate();
-    let task = spawn_user(thread, registers, FpState::new());
+    let task = spawn_first(thread, registers, FpState::new());
     let started = taken.and_then(|()| founder.publish(task));
     match started {
         Ok(thread) => {
             log::info!("running {} as the first process", thread.name().as_bytes().escape_ascii());
-            thread.task().inspect(|task| task.wake());
+            thread.task().inspect(|task| {
+                milestones::first_start();
+                task.wake();
+            });
         }
         Err(error) => panic::give_up(format_args!("the first process could not be started: {error}")),
     }

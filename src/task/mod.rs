@@ -11,5 +11,5 @@ mod work;
 pub use context::Context;
 pub use executor::{init, run};
 pub use stackful::{CannotSleep, block_on, leave_interrupt, preemption_point, stackful};
-pub use user_thread::spawn_user;
+pub use user_thread::{spawn_first, spawn_user};
 pub use work::cond_resched;

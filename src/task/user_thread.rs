@@ -13,7 +13,7 @@ use core::task::Poll;
 
 use libkernel::process::Thread;
 use libkernel::rcu;
-use libkernel::task::Task;
+use libkernel::task::{AffinityMask, Task};
 use libkernel::timers;
 
 use super::context::Context;
@@ -24,17 +24,28 @@ use crate::arch::fp::FpState;
 use crate::arch::user::{Trap, enter_user};
 use crate::arch::{core_local, registers};
 use crate::drivers::interrupts;
-use crate::sched;
 use crate::syscall::{self, Served};
+use crate::{milestones, sched};
 
 /// Makes the task of a thread that is to begin with these registers. The thread is not started: wake the task for that.
 pub fn spawn_user(thread: &Arc<Thread>, registers: UserContext, fp: FpState) -> Arc<Task> {
+    spawn(thread, registers, fp, false)
+}
+
+/// As [`spawn_user`], for the first program of all: it begins on core 0, and is free to leave it from its first instruction on.
+pub fn spawn_first(thread: &Arc<Thread>, registers: UserContext, fp: FpState) -> Arc<Task> {
+    let task = spawn(thread, registers, fp, true);
+    task.parameters().set_affinity(AffinityMask::only(0));
+    task
+}
+
+fn spawn(thread: &Arc<Thread>, registers: UserContext, fp: FpState, first: bool) -> Arc<Task> {
     let state = Arc::new(UserState::new(fp));
     let context = Context::new(thread.clone(), registers, state.clone());
     let name = thread.name();
     Task::new(
         core::str::from_utf8(name.as_bytes()).unwrap_or(""),
-        UserThread { body: body(context), thread: thread.clone(), state },
+        UserThread { body: body(context, first), thread: thread.clone(), state },
     )
 }
 
@@ -62,9 +73,26 @@ impl<F: Future<Output = ()>> Future for UserThread<F> {
     }
 }
 
-async fn body(mut cx: Context) {
+/// Lets the first program leave the core it was bound to, when nothing can come between it and user mode any more: returns with interrupts
+/// masked.
+async fn begin_first(cx: &mut Context, task: &Task) {
+    while work::before_user(cx).await.is_continue() {
+        registers::mask_interrupts();
+        if !core_local::this().need_resched() && !task.interrupted() {
+            break;
+        }
+        registers::unmask_interrupts();
+    }
+    milestones::user_mode();
+    task.parameters().set_affinity(AffinityMask::ALL);
+}
+
+async fn body(mut cx: Context, first: bool) {
     // Known before the task is woken for the first time.
     let Some(task) = cx.thread.task().cloned() else { return };
+    if first {
+        begin_first(&mut cx, &task).await;
+    }
     while work::before_user(&mut cx).await.is_continue() {
         loop {
             registers::mask_interrupts();
