@@ -7,6 +7,8 @@
 # of the packages is run. Downloads and the unpacked tree stay in $LICHEN_CACHE (default target/cache), so a second
 # run needs no network and takes a second.
 set -euo pipefail
+# A failure counts in $(...) too.
+shopt -s inherit_errexit
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(dirname "$here")
 cache=${LICHEN_CACHE:-$top/target/cache}
@@ -54,8 +56,12 @@ base_tree() {
         echo "initramfs: fetching Debian arm64 packages ($suite)" >&2
         debian_suite "$cache/debian-$suite-arm64" "$suite" arm64
         # shellcheck disable=SC2086 # a list of names
-        apt-get "${SUITE_OPTIONS[@]}" -qq -y --no-install-recommends --download-only install $wanted >&2
-        rm -rf "$cache"/root-*
+        apt-get "${SUITE_OPTIONS[@]}" -qq -y --no-install-recommends --download-only install $wanted >&2 || {
+            echo "initramfs: Debian's arm64 packages could not be fetched" >&2
+            exit 1
+        }
+        # Trees of former lists go; one that was made today may be another checkout's.
+        find "$cache" -maxdepth 1 -name 'root-*' \( -name '*.new' -o -cmin +1440 \) ! -name root.lock -exec rm -rf {} +
         mkdir -p "$tree.new/usr"/{bin,sbin,lib}
         for name in bin sbin lib; do ln -s "usr/$name" "$tree.new/$name"; done
         for package in "$cache/debian-$suite-arm64/archives"/*.deb; do

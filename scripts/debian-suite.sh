@@ -9,7 +9,7 @@
 # Prints the address of the Debian mirror in apt's configuration.
 debian_mirror() {
     apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
-        awk -F'|' '$1 == "Debian" && $2 == "Debian" { print $3; exit }'
+        awk -F'|' '$1 == "Debian" && $2 == "Debian" && !found { print $3; found = 1 }'
 }
 
 debian_suite() {
@@ -29,10 +29,10 @@ debian_suite() {
         SUITE_OPTIONS+=(-o "Dir::State::status=$dir/status")
     fi
     [ -n "$(find "$dir/updated" -mmin -1440 2>/dev/null)" ] && return 0
-    mirror=$(debian_mirror)
+    mirror=$(debian_mirror || true)
     if [ -z "$mirror" ]; then
         apt-get update -qq || true
-        mirror=$(debian_mirror)
+        mirror=$(debian_mirror || true)
     fi
     [ -n "$mirror" ] || { echo "no Debian mirror in apt's configuration" >&2; return 1; }
     [ -f "$keys" ] && signed="[signed-by=$keys] "
@@ -40,5 +40,10 @@ debian_suite() {
     for name in $suite; do
         echo "deb $signed$mirror $name main" >>"$dir/sources.list"
     done
-    apt-get "${SUITE_OPTIONS[@]}" update -qq && touch "$dir/updated"
+    # A list that cannot be fetched is an error, not a warning.
+    apt-get "${SUITE_OPTIONS[@]}" -o APT::Update::Error-Mode=any update -qq || {
+        echo "the package lists of Debian's $suite could not be fetched" >&2
+        return 1
+    }
+    touch "$dir/updated"
 }

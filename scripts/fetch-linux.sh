@@ -14,7 +14,7 @@ fi
 if [ ! -f "$image" ]; then
     echo "fetching Debian 13's arm64 kernel" >&2
     debian_suite "$cache/debian-trixie-arm64" trixie arm64
-    package=$(apt-cache "${SUITE_OPTIONS[@]}" depends linux-image-cloud-arm64 | awk '/Depends: linux-image/ { print $2; exit }')
+    package=$(apt-cache "${SUITE_OPTIONS[@]}" depends linux-image-cloud-arm64 | awk '/Depends: linux-image/ && !found { print $2; found = 1 }')
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     (cd "$work" && apt-get "${SUITE_OPTIONS[@]}" -qq download "$package" >&2)

@@ -119,6 +119,7 @@ case ${1:-all} in
         # Two preemptions show nearly every race; `just loom` sets no limit and takes minutes.
         LOOM_MAX_PREEMPTIONS=2 loom
         step build scripts/build.sh release
+        step offline scripts/offline-test.sh
         step runner scripts/runner-test.sh
         step milestones scripts/milestone-test.sh
         step panics scripts/panic-test.sh
