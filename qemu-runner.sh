@@ -96,6 +96,7 @@ case $gic in
     3) [ "$smp" -le 32 ] || die "at most 32 cores" ;;
     *) die "--gic $gic: 2 or 3" ;;
 esac
+[ -z "$exec" ] || [ -z "$selftest" ] || die "--exec and --selftest: one of them"
 case $tcg in multi | single) ;; *) die "--tcg $tcg: multi or single" ;; esac
 [ "$kernel" != linux ] || kernel=$("$top/scripts/fetch-linux.sh") || die "Debian's kernel could not be fetched"
 [ -f "$kernel" ] || die "no kernel image at $kernel (just build makes target/Image)"

@@ -39,6 +39,7 @@ expect a-hang 124 '*' --timeout 20 --exec 'sleep 1000'
 expect power-off-behind-the-back 122 '*' --exec 'poweroff -f'
 expect qemu-fails 125 '*' --cpu no-such-cpu --exec 'true'
 expect wrong-usage 120 '*' --no-such-option
+expect exec-and-selftest 120 '*' --exec 'true' --selftest all
 expect no-such-file 120 '*' --initrd /nonexistent --exec 'true'
 expect panic 121 '' --append 'rdinit=/bin/true' --exec 'true' --timeout 60
 "$top/qemu-runner.sh" "${options[@]}" --icount 7 --exec 'cat /proc/uptime; date +%N' >"$work/first" 2>/dev/null </dev/null
