@@ -10,12 +10,14 @@ build:
     scripts/build.sh {{profile}}
 
 # Boot to a shell on four cores (Ctrl-A x leaves QEMU); more options for qemu-runner.sh may follow
+[positional-arguments]
 run *OPTIONS: build
-    ./qemu-runner.sh {{OPTIONS}}
+    ./qemu-runner.sh "$@"
 
 # Boot to a shell on N cores
+[positional-arguments]
 run-smp N *OPTIONS: build
-    ./qemu-runner.sh --smp {{N}} {{OPTIONS}}
+    ./qemu-runner.sh --smp "$@"
 
 # All tests: format, lints, host, and the kernel on 1, 2, 4 and 8 cores
 test:
@@ -86,8 +88,8 @@ clippy:
 
 # Format all code
 fmt:
-    . scripts/toolchain.sh && cargo fmt --all
+    bash -c '. scripts/toolchain.sh && cargo fmt --all'
 
 # Remove what was built; the downloads in target/cache stay
 clean:
-    find target -mindepth 1 -maxdepth 1 ! -name cache -exec rm -rf {} +
+    [ ! -d target ] || find target -mindepth 1 -maxdepth 1 ! -name cache -exec rm -rf {} +

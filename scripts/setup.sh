@@ -1,7 +1,7 @@
 #!/bin/bash
 # Prepares a Debian 12 (or later) amd64 machine for building, running and testing Lichen, as root. It adds only what
 # is missing, says what that is, and does nothing on a second run.
-set -euo pipefail
+set -Eeuo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 export DEBIAN_FRONTEND=noninteractive
 . "$top/scripts/debian-suite.sh"

@@ -110,7 +110,8 @@ case ${1:-all} in
     checked) checked ;;
     guest)
         shift
-        for n in "${@:-1}"; do guest "$n"; done
+        [ $# -gt 0 ] || set -- 1 2 4 8
+        for n in "$@"; do guest "$n"; done
         ;;
     all)
         step format cargo fmt --all --check
