@@ -1,18 +1,19 @@
 //! The kernel command line, read as Linux reads it (Documentation/admin-guide/kernel-parameters.rst).
 //!
 //! Words are separated by white space, double quotes protect it. What the kernel does not know goes to init: a word with `=`
-//! into its environment, any other, and everything behind `--`, into its arguments; a word with a dot before the `=` is a
-//! module's parameter and goes nowhere.
+//! into its environment, in the place of an earlier one of that name, any other, and everything behind `--`, into its arguments; a word
+//! with a dot before the `=` is a module's parameter and goes nowhere.
 #![forbid(unsafe_code)]
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
+/// The environment that init starts with.
+const ENVIRONMENT: [&str; 2] = ["HOME=/", "TERM=linux"];
+
 /// What the command line asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CommandLine {
-    /// `console=`, each of them.
-    pub consoles: Vec<String>,
     /// `rdinit=`: the first program in the initramfs.
     pub rdinit: Option<String>,
     /// `init=`: the first program.
@@ -23,13 +24,13 @@ pub struct CommandLine {
     pub log_level: Option<u8>,
     /// `maxcpus=`: at most this many cores are started, the boot core included.
     pub max_cores: Option<usize>,
-    /// `panic=`: seconds until a restart after a panic; 0 waits, a negative number restarts at once.
+    /// `panic=`: seconds until a restart after a panic; a negative number restarts at once, 0 (and nothing said) powers off.
     pub panic_seconds: Option<i32>,
     /// `selftest=`: names of the kernel's tests to run in place of init, with commas between.
     pub self_tests: Option<String>,
     /// Arguments of init.
     pub arguments: Vec<String>,
-    /// Environment of init, `NAME=value` each.
+    /// Environment of init, `NAME=value` each, every name once.
     pub environment: Vec<String>,
 }
 
@@ -67,7 +68,7 @@ impl CommandLine {
     /// Reads a command line.
     #[must_use]
     pub fn parse(line: &str) -> Self {
-        let mut parsed = Self::default();
+        let mut parsed = Self { environment: ENVIRONMENT.map(String::from).into(), ..Self::default() };
         let mut words = words(line).into_iter();
         while let Some(word) = words.next() {
             if word == "--" {
@@ -85,7 +86,6 @@ impl CommandLine {
             None => (word.as_str(), None),
         };
         match (name, value) {
-            ("console", Some(value)) => self.consoles.push(value.into()),
             // As on Linux, what was given for init before it was named is dropped.
             ("rdinit", Some(value)) => {
                 self.rdinit = Some(value.into());
@@ -103,11 +103,16 @@ impl CommandLine {
             ("panic", Some(value)) => self.panic_seconds = value.parse().ok(),
             ("selftest", Some(value)) => self.self_tests = Some(value.into()),
             (
-                "earlycon" | "root" | "rootfstype" | "rootflags" | "ro" | "rw" | "nokaslr" | "mitigations" | "kpti",
+                // There is one console: the device tree's.
+                "console" | "earlycon" | "root" | "rootfstype" | "rootflags" | "ro" | "rw" | "nokaslr" | "mitigations"
+                | "kpti",
                 _,
             ) => {}
             (_, Some(_)) if name.contains('.') => {}
-            (_, Some(_)) => self.environment.push(word),
+            (_, Some(_)) => match self.environment.iter_mut().find(|old| old.split('=').next() == Some(name)) {
+                Some(old) => *old = word,
+                None => self.environment.push(word),
+            },
             (_, None) if name.contains('.') => {}
             (_, None) => self.arguments.push(word),
         }
@@ -123,28 +128,34 @@ mod tests {
         let line = CommandLine::parse(
             "console=ttyAMA0,115200 quiet loglevel=3 maxcpus=2 panic=-1 rdinit=/sbin/other selftest=a::b,c",
         );
-        assert_eq!(line.consoles, ["ttyAMA0,115200"]);
         assert!(line.quiet);
         assert_eq!(line.log_level, Some(3));
         assert_eq!(line.max_cores, Some(2));
         assert_eq!(line.panic_seconds, Some(-1));
         assert_eq!(line.rdinit.as_deref(), Some("/sbin/other"));
         assert_eq!(line.self_tests.as_deref(), Some("a::b,c"));
-        assert!(line.arguments.is_empty() && line.environment.is_empty());
+        assert!(line.arguments.is_empty());
+        assert_eq!(line.environment, ENVIRONMENT);
     }
 
     #[test]
     fn unknown_words_go_to_init() {
         let line = CommandLine::parse("single FOO=bar usbcore.nousb=1 -- quiet A=b --");
         assert_eq!(line.arguments, ["single", "quiet", "A=b", "--"]);
-        assert_eq!(line.environment, ["FOO=bar"]);
+        assert_eq!(line.environment, ["HOME=/", "TERM=linux", "FOO=bar"]);
         assert!(!line.quiet);
+    }
+
+    #[test]
+    fn a_later_word_replaces_an_earlier_one_of_its_name() {
+        let line = CommandLine::parse("TERM=vt102 A=1 AB=2 A=3 HOME=/root");
+        assert_eq!(line.environment, ["HOME=/root", "TERM=vt102", "A=3", "AB=2"]);
     }
 
     #[test]
     fn quotes_protect_white_space() {
         let line = CommandLine::parse("MESSAGE=\"hello  world\" \"one word\" \"\"");
-        assert_eq!(line.environment, ["MESSAGE=hello  world"]);
+        assert_eq!(line.environment.last().map(String::as_str), Some("MESSAGE=hello  world"));
         assert_eq!(line.arguments, ["one word", ""]);
     }
 

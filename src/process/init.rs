@@ -25,8 +25,6 @@ use libkernel::{Result, memory, random};
 
 /// Where a program is looked for when nobody says where.
 const FALLBACKS: [&str; 4] = ["/sbin/init", "/etc/init", "/bin/init", "/bin/sh"];
-/// The environment that init starts with, before what the command line adds.
-const ENVIRONMENT: [&str; 2] = ["HOME=/", "TERM=linux"];
 /// Memory reckoned for one thread when the number of threads is limited, in bytes.
 const MEMORY_PER_THREAD: u64 = 128 * 1024;
 
@@ -115,7 +113,6 @@ fn try_program(line: &CommandLine, thread: &Thread, path: &str) -> Result<Box<Ne
     let mut arguments = Arguments::new(total_limit(None));
     arguments.push_argument(path.as_bytes())?;
     line.arguments.iter().try_for_each(|word| arguments.push_argument(word.as_bytes()))?;
-    ENVIRONMENT.iter().try_for_each(|word| arguments.push_environment(word.as_bytes()))?;
     line.environment.iter().try_for_each(|word| arguments.push_environment(word.as_bytes()))?;
     let (fs, credentials) = (thread.fs(), thread.credentials());
     let file = resolve(&Caller::kernel(&fs, &credentials), None, path.as_bytes(), LastLink::Follow)?;
