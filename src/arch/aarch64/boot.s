@@ -5,6 +5,7 @@
 
 .equ NORMAL_BLOCK, 0x709            // valid block, AttrIndx 2 (normal write-back), AF, inner shareable, EL1 read-write
 .equ NORMAL_BLOCK_NX_HIGH, 0x0060   // bits 53 and 54 (PXN, UXN), shifted right by 48
+.equ NOT_GLOBAL, 0x800              // nG: for the ASID in TTBR0 alone
 .equ TABLE, 0x3
 .equ KERNEL_L0_INDEX, 0x100         // of 0xffff_8000_0000_0000
 
@@ -39,7 +40,8 @@ primary_start:
     adrp    x20, _head              // physical base of the image
     mov     x21, #NORMAL_BLOCK
 
-    // Identity map of the gigabytes that hold the image, for the instant at which the MMU goes on.
+    // Identity map of the gigabyte that holds this code, for the instant at which the MMU goes on. It is ASID 0's, which no program
+    // has: what a TLB keeps of it never stands for a program's memory.
     adrp    x0, boot_identity_l0
     adrp    x1, boot_identity_l1
     ubfx    x2, x20, #39, #9
@@ -48,6 +50,7 @@ primary_start:
     lsr     x2, x20, #30
     lsl     x3, x2, #30
     orr     x3, x3, x21
+    orr     x3, x3, #NOT_GLOBAL
     and     x2, x2, #511
     str     x3, [x1, x2, lsl #3]
 
@@ -84,6 +87,19 @@ primary_start:
     orr     x3, x3, x6
     str     x3, [x1, x2, lsl #3]
 
+    // What was written with the caches off must not be hidden by lines that a cache still has of these addresses.
+    dmb     sy
+    mrs     x2, ctr_el0
+    ubfx    x2, x2, #16, #4         // DminLine: words, as a power of two
+    mov     x3, #4
+    lsl     x2, x3, x2
+    adrp    x0, __bss_start
+    adrp    x1, __bss_end
+3:  dc      ivac, x0
+    add     x0, x0, x2
+    cmp     x0, x1
+    b.lo    3b
+
     adrp    x0, boot_identity_l0
     adrp    x1, boot_kernel_l0
     bl      enable_mmu
@@ -115,10 +131,10 @@ secondary_start:
 
 // Turns the MMU on with x0 = TTBR0, x1 = TTBR1. Clobbers x0-x5.
 enable_mmu:
-    dsb     ish
+    dsb     sy
     tlbi    vmalle1
-    dsb     nsh
     ic      iallu
+    dsb     nsh
     ldr     x2, =0x44ff0400         // MAIR, as libkernel::memory::descriptor numbers it
     msr     mair_el1, x2
 
@@ -147,6 +163,23 @@ enable_mmu:
     ldr     x3, =_head
     sub     x3, x3, x2
     add     x30, x30, x3
+    ret
+
+// Makes x0 the root table of the kernel half, with no moment at which old and new translations are both in force: they differ in
+// the sizes of their blocks (ARM ARM D8.16.1, break-before-make). Entered in the identity map, at its physical address; returns
+// to the kernel's own addresses. Clobbers x1 and x2.
+.global replace_kernel_root
+replace_kernel_root:
+    mrs     x1, tcr_el1
+    orr     x2, x1, #(1 << 23)      // EPD1: no walks of the kernel half
+    msr     tcr_el1, x2
+    isb
+    tlbi    vmalle1
+    dsb     nsh
+    msr     ttbr1_el1, x0
+    isb
+    msr     tcr_el1, x1
+    isb
     ret
 
 // From EL2 to EL1, if the core was started there. Keeps x19; clobbers x0-x2.
