@@ -2,12 +2,12 @@
 //!
 //! One interrupt-aware lock owns the registers and the ring; whole calls are serialised by it, so that lines do not interleave.
 
-use alloc::boxed::Box;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use arm_pl011_uart::{DataBits, Interrupts, LineConfig, PL011Registers, Parity, StopBits, Uart, UniqueMmioPointer};
 use libkernel::sync::IrqSpinLock;
+use libkernel::tty::ring::ByteRing;
 use libkernel::{Errno, Result};
 
 use super::device_tree::Platform;
@@ -22,9 +22,9 @@ const BAUD_RATE: u32 = 115_200;
 
 struct Console {
     uart: Uart<'static>,
-    ring: Box<[u8; RING]>,
-    head: usize,
-    length: usize,
+    ring: ByteRing,
+    /// Somebody may have seen bytes wait, and has not been told since that they are gone.
+    awaited: bool,
 }
 
 static CONSOLE: IrqSpinLock<Option<Console>> = IrqSpinLock::new(None);
@@ -43,7 +43,7 @@ pub fn init(platform: &Platform) -> Result<()> {
     let line = LineConfig { data_bits: DataBits::Bits8, parity: Parity::None, stop_bits: StopBits::One };
     uart.enable(line, BAUD_RATE, CLOCK).map_err(|_| Errno::EIO)?;
     uart.set_interrupt_masks(Interrupts::empty());
-    *CONSOLE.lock() = Some(Console { uart, ring: Box::new([0; RING]), head: 0, length: 0 });
+    *CONSOLE.lock() = Some(Console { uart, ring: ByteRing::new(RING)?, awaited: false });
     Ok(())
 }
 
@@ -61,7 +61,7 @@ pub fn set_receiver(receiver: fn(&[u8])) {
     RECEIVER.store(receiver as *mut (), Ordering::Release);
 }
 
-/// Sets what is called, in interrupt context, when the ring has become half empty.
+/// Sets what is called, in interrupt context, when the ring has become half empty, or empty.
 pub fn set_drained(drained: fn()) {
     DRAINED.store(drained as *mut (), Ordering::Release);
 }
@@ -70,10 +70,7 @@ pub fn set_drained(drained: fn()) {
 pub fn transmit(bytes: &[u8]) -> usize {
     let mut guard = CONSOLE.lock();
     let Some(console) = guard.as_mut() else { return bytes.len() };
-    let count = bytes.len().min(RING - console.length);
-    for byte in bytes.iter().take(count) {
-        console.push(*byte);
-    }
+    let count = console.ring.push(bytes);
     console.send();
     count
 }
@@ -104,39 +101,51 @@ pub fn room() -> usize {
 /// Throws away what has not been handed to the hardware.
 pub fn discard() {
     if let Some(console) = CONSOLE.lock().as_mut() {
-        console.length = 0;
+        console.ring.clear();
     }
 }
 
 /// Bytes that wait to be sent.
 pub fn queued() -> usize {
-    CONSOLE.lock().as_ref().map_or(0, |console| console.length)
+    CONSOLE.lock().as_ref().map_or(0, |console| console.ring.len())
 }
 
 impl Console {
-    fn push(&mut self, byte: u8) {
-        if let Some(slot) = self.ring.get_mut((self.head + self.length) % RING) {
-            *slot = byte;
-            self.length += 1;
+    /// Moves what fits into the hardware; asks for an interrupt if something is left.
+    fn send(&mut self) {
+        self.fill_fifo();
+        self.awaited |= !self.ring.is_empty();
+        self.update_masks();
+    }
+
+    /// Goes on sending, in the interrupt. True if those who wait for room, or for all to be gone, have to be told.
+    fn send_on(&mut self) -> bool {
+        let before = self.ring.len();
+        self.fill_fifo();
+        let left = self.ring.len();
+        let told = self.awaited && (left == 0 || before > RING / 2 && left <= RING / 2);
+        self.awaited = left > 0;
+        self.update_masks();
+        told
+    }
+
+    fn fill_fifo(&mut self) {
+        while !self.uart.is_tx_fifo_full()
+            && let Some(byte) = self.pop()
+        {
+            self.uart.write_word(byte);
         }
     }
 
     fn pop(&mut self) -> Option<u8> {
-        self.length = self.length.checked_sub(1)?;
-        let byte = self.ring.get(self.head).copied();
-        self.head = (self.head + 1) % RING;
+        let byte = self.ring.front().first().copied();
+        self.ring.consume(1);
         byte
     }
 
-    /// Moves what fits into the hardware; asks for an interrupt if something is left.
-    fn send(&mut self) {
-        while self.length > 0 && !self.uart.is_tx_fifo_full() {
-            if let Some(byte) = self.pop() {
-                self.uart.write_word(byte);
-            }
-        }
+    fn update_masks(&mut self) {
         let mut masks = self.uart.interrupt_masks();
-        masks.set(Interrupts::TXI, self.length > 0);
+        masks.set(Interrupts::TXI, self.awaited);
         self.uart.set_interrupt_masks(masks);
     }
 
@@ -183,9 +192,7 @@ fn serve_some(bytes: &mut [u8; 64]) -> bool {
                 Err(_) => {}
             }
         }
-        let before = console.length;
-        console.send();
-        drained = before > RING / 2 && console.length <= RING / 2 || before > 0 && console.length == 0;
+        drained = console.send_on();
     }
     let receiver = RECEIVER.load(Ordering::Acquire);
     if count > 0 && !receiver.is_null() {
