@@ -7,6 +7,7 @@ use core::cell::UnsafeCell;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
+use aarch64_cpu::asm::barrier;
 use arm_gic::gicv2::{GicV2, SgiTarget as SgiTargetV2, SgiTargetListFilter};
 use arm_gic::gicv3::{GicCpuInterface, GicV3, SgiTarget, SgiTargetGroup};
 use arm_gic::{IntId, InterruptGroup, Trigger, UniqueMmioPointer};
@@ -190,6 +191,8 @@ pub fn acknowledge() -> Option<Acknowledged> {
     } else {
         v2()?.get_and_acknowledge_interrupt(InterruptGroup::Group0)?
     };
+    // What is read from here on was read after the acknowledgement, so whatever comes later raises the interrupt again.
+    barrier::dsb(barrier::SY);
     // A GICv2 adds the sender of an SGI above the number, and wants it back.
     Some(Acknowledged { number: token.raw_value() & 0x3ff, token })
 }
@@ -207,7 +210,7 @@ pub fn end(interrupt: Acknowledged) {
 /// Sends a software-generated interrupt to another core. What was written before is visible to it.
 #[inline]
 pub fn send_sgi(sgi: u32, core: usize) {
-    aarch64_cpu::asm::barrier::dsb(aarch64_cpu::asm::barrier::ISHST);
+    barrier::dsb(barrier::ISHST);
     if VERSION.load(Ordering::Relaxed) == 3 {
         let affinity = AFFINITY.get(core).map_or(0, |slot| slot.load(Ordering::Relaxed));
         let [aff0, aff1, aff2, _, aff3, ..] = affinity.to_le_bytes();
@@ -215,7 +218,7 @@ pub fn send_sgi(sgi: u32, core: usize) {
         let target =
             SgiTarget::List { affinity3: aff3, affinity2: aff2, affinity1: aff1, target_list: 1 << (aff0 & 0xf) };
         let _ = GicCpuInterface::send_sgi(IntId::sgi(sgi), target, SgiTargetGroup::CurrentGroup1);
-        aarch64_cpu::asm::barrier::isb(aarch64_cpu::asm::barrier::SY);
+        barrier::isb(barrier::SY);
     } else if let Some(mut gic) = v2() {
         let bit = INTERFACE_BIT.get(core).map_or(0, |slot| slot.load(Ordering::Relaxed));
         gic.send_sgi(
