@@ -152,40 +152,45 @@ fn log_level(command_line: &CommandLine) -> log::LevelFilter {
     }
 }
 
-/// Starts the other cores, one after the other; one that does not come up is left out.
+/// Starts the other cores, one after the other. One that the firmware refuses is left out, and the next one gets its number; after one
+/// that is silent, which might yet come with the number it was given, none is started.
 fn start_cores(platform: &Platform) {
     let wanted = platform.core_count.min(command_line().max_cores.unwrap_or(usize::MAX).max(1));
     if platform.cores_left_out > 0 {
         log::warn!("{} cores more than Lichen can use are left out", platform.cores_left_out);
     }
     let mut left_out = 0;
-    'cores: for core in 1..wanted {
-        let Some(affinity) = platform.cores.get(core) else {
-            left_out = wanted - core;
-            break;
-        };
+    for (index, affinity) in platform.cores.iter().enumerate().take(wanted).skip(1) {
+        let core = online_cores();
+        gic::set_affinity(core, *affinity);
         AWAITED.store(core, Ordering::Release);
         if let Err(error) = arch::smp::start_core(core, *affinity) {
-            log::warn!("core {core} could not be started: {error}");
-            left_out = wanted - core;
+            log::warn!("the core with affinity {affinity:#x} could not be started: {error}");
+            left_out += 1;
+        } else if !has_come_up(core) {
+            log::warn!("the core with affinity {affinity:#x} did not come up: it and those behind it are left out");
+            left_out += wanted - index;
             break;
-        }
-        let until = timer::monotonic_ns() + PATIENCE;
-        while online_cores() <= core {
-            if timer::monotonic_ns() >= until
-                && AWAITED.compare_exchange(core, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-            {
-                log::warn!("core {core} did not come up");
-                left_out = wanted - core;
-                break 'cores;
-            }
-            registers::relax();
         }
     }
     // The archive may be unpacked by now; programs start after this.
     sysfs::set_online_cores(online_cores());
     log::info!("{} cores online", online_cores());
     milestones::cores(wanted, left_out);
+}
+
+/// Waits for a core that was started.
+fn has_come_up(core: usize) -> bool {
+    let until = timer::monotonic_ns() + PATIENCE;
+    while online_cores() <= core {
+        if timer::monotonic_ns() >= until
+            && AWAITED.compare_exchange(core, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        {
+            return false;
+        }
+        registers::relax();
+    }
+    true
 }
 
 /// Any other core's way into the kernel.

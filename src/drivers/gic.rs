@@ -61,9 +61,8 @@ fn v2() -> Option<GicV2<'static>> {
 /// # Errors
 /// `ENODEV` if the device tree names no controller that is known; else why its registers cannot be mapped.
 pub fn init(platform: &Platform) -> Result<()> {
-    for (slot, affinity) in AFFINITY.iter().zip(platform.cores) {
-        slot.store(affinity, Ordering::Relaxed);
-    }
+    let [boot_core, ..] = platform.cores;
+    set_affinity(0, boot_core);
     match platform.gic.ok_or(Errno::ENODEV)? {
         Gic::V2 { distributor, interface } => {
             let frames = Version2 { distributor: mmio::map(distributor)?, interface: mmio::map(interface)? };
@@ -87,6 +86,13 @@ pub fn init(platform: &Platform) -> Result<()> {
     }
     core_online::register("interrupt controller", init_core);
     Ok(())
+}
+
+/// Says which core gets what is sent to `core`, before that one starts.
+pub fn set_affinity(core: usize, affinity: u64) {
+    if let Some(slot) = AFFINITY.get(core) {
+        slot.store(affinity, Ordering::Relaxed);
+    }
 }
 
 fn init_core(core: usize) {
