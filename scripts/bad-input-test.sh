@@ -1,6 +1,7 @@
 #!/bin/bash
-# Boots with what a kernel must refuse: broken archives, no first program, too little memory, device trees without what it needs.
-# Each time it has to say why in one line and power off with the failure status; no hang. Without a console it can only power off.
+# Boots with what a kernel must refuse: broken archives, no first program, too little memory, device trees without what it needs or
+# with what is not there. Each time it has to say why in one line and power off with the failure status; no hang. Without a console
+# it can only power off; a missing core it can do without.
 set -uo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d)
@@ -34,15 +35,19 @@ printf '\177ELF\2\1\1garbage' >"$work/elf"
 pack "$work/bad-elf.cpio" --file "/init=$work/elf:755"
 (pack "$work/a.cpio" --text "/x=y" && gzip -c "$work/a.cpio" | head -c 60) >"$work/cut.gz"
 
-# tree NAME NODE: QEMU's device tree without a node, as $work/NAME.dtb.
+# tree NAME CORES FDTPUT-ARGUMENTS: QEMU's device tree with one change, as $work/NAME.dtb ("@" stands for that in the arguments).
 tree() {
-    qemu-system-aarch64 -machine "virt,gic-version=3,dumpdtb=$work/$1.dtb" -cpu cortex-a72 -smp 2 -m 2G -display none \
-        -nodefaults >/dev/null 2>&1 || return
-    fdtput -r "$work/$1.dtb" "$2"
+    local name=$work/$1.dtb cores=$2
+    shift 2
+    qemu-system-aarch64 -machine "virt,gic-version=3,dumpdtb=$name" -cpu cortex-a72 -smp "$cores" -m 2G -display none \
+        -nodefaults >/dev/null 2>&1 && fdtput "${@/#@/$name}"
 }
-tree no-timer /timer
-tree no-console /pl011@9000000
-tree no-controller /intc@8000000
+tree no-timer 2 -r @ /timer
+tree no-console 2 -r @ /pl011@9000000
+tree no-controller 2 -r @ /intc@8000000
+tree no-such-core 4 -t x @ /cpus/cpu@1 reg 77
+tree archive-nowhere 2 -t x @ /chosen linux,initrd-start 40 0
+fdtput -t x "$work/archive-nowhere.dtb" /chosen linux,initrd-end 40 1000
 
 refuse no-archive 121 'PANIC.*init' --initrd none
 refuse garbage-archive 121 'PANIC.*(initramfs|archive|init)' --initrd "$work/garbage.cpio"
@@ -57,7 +62,12 @@ refuse init-ends 121 'PANIC.*init' --append 'rdinit=/bin/true'
 refuse too-little-memory 121 'PANIC.*memory' --initrd none --mem 8M
 refuse tree-without-timer 121 'PANIC.*no timer: ' --qemu "-dtb $work/no-timer.dtb"
 refuse tree-without-interrupt-controller 121 'PANIC.*no interrupt controller: ' --qemu "-dtb $work/no-controller.dtb"
+refuse tree-with-an-archive-outside-of-memory 121 'PANIC: no init' --initrd none --qemu "-dtb $work/archive-nowhere.dtb"
 refuse tree-without-console 122 '' --exec true --qemu "-dtb $work/no-console.dtb"
+
+# A core that does not exist is said and left out; those behind it run.
+refuse tree-with-a-core-that-does-not-exist 3 'the core with affinity 0x77 could not be started' --smp 4 --append loglevel=7 \
+    --exec 'exit "$(nproc)"' --qemu "-dtb $work/no-such-core.dtb"
 
 # A system call that does not exist is ENOSYS, and one line for each number however often it is made.
 refuse unknown-system-calls 0 'system call 244 is not implemented' --append loglevel=7 \

@@ -21,6 +21,11 @@ impl Region {
     pub const fn end(self) -> u64 {
         self.start.saturating_add(self.size)
     }
+
+    /// Whether all of `other` is in it.
+    const fn contains(self, other: Self) -> bool {
+        self.start <= other.start && other.end() <= self.end()
+    }
 }
 
 /// The interrupt controller, with its register frames.
@@ -61,7 +66,7 @@ pub struct Platform {
     pub memory: [Region; MAX_MEMORY],
     /// The device tree itself.
     pub tree: Region,
-    /// The initramfs, if the loader left one.
+    /// The initramfs, if the loader left one in RAM.
     pub initrd: Option<Region>,
     /// The kernel command line.
     pub command_line: &'static str,
@@ -113,6 +118,8 @@ impl Platform {
         for (slot, region) in platform.memory.iter_mut().zip(memories.flat_map(regions)) {
             *slot = region;
         }
+        platform.initrd =
+            platform.initrd.filter(|initrd| platform.memory.iter().any(|memory| memory.contains(*initrd)));
         platform.psci_method = find(&fdt, &["arm,psci-1.0", "arm,psci-0.2"]).and_then(|node| string(node, "method"));
         platform.uart = find(&fdt, &["arm,pl011"]).and_then(device);
         platform.rtc = find(&fdt, &["arm,pl031"]).and_then(device);
@@ -122,7 +129,8 @@ impl Platform {
     }
 
     fn read_chosen(&mut self, fdt: &Fdt<'static>) {
-        let Some(chosen) = fdt.find_node("/chosen") else { return };
+        // `find_node` stops at an FDT_NOP, which loaders leave where they change a tree.
+        let Some(chosen) = fdt.all_nodes().find(|node| node.name == "chosen") else { return };
         self.command_line = string(chosen, "bootargs").unwrap_or("");
         let address = |name| chosen.property(name).and_then(|property| property.as_usize()).map(|value| value as u64);
         if let (Some(start), Some(end)) = (address("linux,initrd-start"), address("linux,initrd-end"))
