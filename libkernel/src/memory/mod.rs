@@ -3,7 +3,7 @@
 //! From the bottom up: [`frame`] and [`buddy`] keep track of RAM; [`frames`] hands out page frames through per-core
 //! caches; [`Page`] is a counted reference to one; [`descriptor`] and [`kernel_map`] build the kernel's own tables;
 //! [`page_table`], [`gather`] and [`asid`] make and unmake a program's translations; [`AddressSpace`] puts them together with the
-//! program's mappings ([`vma`], [`vma_map`]).
+//! program's mappings ([`vma`], [`vma_map`], `gap_tree`).
 
 mod active;
 pub mod address;
@@ -14,6 +14,7 @@ pub mod buddy;
 pub mod descriptor;
 pub mod frame;
 pub mod frames;
+mod gap_tree;
 pub mod gather;
 pub mod heap;
 pub mod kernel_map;

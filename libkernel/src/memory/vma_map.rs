@@ -2,16 +2,20 @@
 //!
 //! A two-level sorted array: chunks of at most [`CHUNK`] mappings. That is one chunk for nearly every program, so look-up is
 //! one binary search through few cache lines, and copying for fork is one allocation; with tens of thousands of
-//! mappings, inserting still moves only a chunk and the short list of chunks. Every allocation is fallible.
+//! mappings, inserting still moves only a chunk and the short list of chunks, and a [`GapTree`] over the chunks finds the
+//! holes. Every allocation is fallible.
 //!
 //! # Invariants
 //! Chunks are not empty. Mappings do not overlap and are in ascending order. A chunk's `max_gap` is the largest hole between two
-//! neighbours within it.
+//! neighbours within it. Where there is more than one chunk, `gaps` has for each the largest hole between one of its mappings and
+//! the mapping after that.
 #![forbid(unsafe_code)]
 
 use alloc::vec::Vec;
 use core::cell::Cell;
+use core::mem;
 
+use super::gap_tree::GapTree;
 use super::vma::Vma;
 use crate::{Errno, Result};
 
@@ -37,6 +41,18 @@ impl Chunk {
         let gaps = self.vmas.iter().zip(starts).map(|(vma, next)| next.saturating_sub(vma.end));
         self.max_gap = gaps.max().unwrap_or(0);
     }
+
+    /// The end of the highest hole of `length` bytes that lies between two mappings or between the last one and `limit`.
+    fn hole_below(&self, length: u64, limit: u64) -> Option<u64> {
+        let mut top = limit;
+        for vma in self.vmas.iter().rev() {
+            if top.saturating_sub(vma.end) >= length {
+                return Some(top);
+            }
+            top = vma.start.min(top);
+        }
+        None
+    }
 }
 
 /// Position of a mapping; any change of the map invalidates it.
@@ -50,6 +66,7 @@ pub struct Position {
 #[derive(Default)]
 pub struct VmaMap {
     chunks: Vec<Chunk>,
+    gaps: GapTree,
     count: usize,
     /// Where the last look-up found something: as a program comes back to the same mappings, a guess worth making.
     recent: Cell<Position>,
@@ -59,7 +76,7 @@ impl VmaMap {
     /// No mappings.
     #[must_use]
     pub const fn new() -> Self {
-        Self { chunks: Vec::new(), count: 0, recent: Cell::new(Position { chunk: 0, index: 0 }) }
+        Self { chunks: Vec::new(), gaps: GapTree::new(), count: 0, recent: Cell::new(Position { chunk: 0, index: 0 }) }
     }
 
     /// Number of mappings.
@@ -89,6 +106,8 @@ impl VmaMap {
                 copy.chunks.push(chunk);
             }
         }
+        copy.gaps.reserve(copy.chunks.len())?;
+        copy.rebuild_gaps();
         Ok(copy)
     }
 
@@ -186,6 +205,32 @@ impl VmaMap {
         }
     }
 
+    /// The largest hole between a mapping of the chunk `index` and the one after it.
+    fn gap(&self, index: usize) -> u64 {
+        let Some(chunk) = self.chunks.get(index) else { return 0 };
+        let behind = self.chunks.get(index + 1).map_or(0, |next| next.start().saturating_sub(chunk.end()));
+        chunk.max_gap.max(behind)
+    }
+
+    /// To be called when the mappings of the chunk `index` have changed.
+    fn refresh_gaps(&mut self, index: usize) {
+        if self.chunks.len() > 1 {
+            if let Some(before) = index.checked_sub(1) {
+                self.gaps.set(before, self.gap(before));
+            }
+            self.gaps.set(index, self.gap(index));
+        }
+    }
+
+    /// To be called when the list of chunks has changed.
+    fn rebuild_gaps(&mut self) {
+        if self.chunks.len() > 1 {
+            let mut gaps = mem::take(&mut self.gaps);
+            gaps.rebuild((0..self.chunks.len()).map(|index| self.gap(index)));
+            self.gaps = gaps;
+        }
+    }
+
     /// Puts `vma` before `position`. `ENOMEM` leaves everything as it was.
     fn insert_at(&mut self, mut position: Position, vma: Vma) -> Result<()> {
         if position.index == 0 && position.chunk > 0 {
@@ -211,12 +256,14 @@ impl VmaMap {
         let Some(chunk) = self.chunks.get_mut(position.chunk) else { return Err(Errno::ENOMEM) };
         chunk.vmas.insert(position.index.min(chunk.vmas.len()), vma);
         chunk.update_gap();
+        self.refresh_gaps(position.chunk);
         self.count += 1;
         Ok(())
     }
 
     fn split_chunk(&mut self, at: usize) -> Result<()> {
         self.chunks.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        self.gaps.reserve(self.chunks.len() + 1)?;
         let mut upper = Vec::new();
         upper.try_reserve(CHUNK).map_err(|_| Errno::ENOMEM)?;
         let Some(lower) = self.chunks.get_mut(at) else { return Ok(()) };
@@ -225,6 +272,7 @@ impl VmaMap {
         let mut upper = Chunk { vmas: upper, max_gap: 0 };
         upper.update_gap();
         self.chunks.insert(at + 1, upper);
+        self.rebuild_gaps();
         Ok(())
     }
 
@@ -236,8 +284,10 @@ impl VmaMap {
         let vma = chunk.vmas.remove(position.index);
         if chunk.vmas.is_empty() {
             self.chunks.remove(position.chunk);
+            self.rebuild_gaps();
         } else {
             chunk.update_gap();
+            self.refresh_gaps(position.chunk);
         }
         self.count -= 1;
         Some(vma)
@@ -248,6 +298,7 @@ impl VmaMap {
         let chunk = self.chunks.get_mut(position.chunk)?;
         let result = change(chunk.vmas.get_mut(position.index)?);
         chunk.update_gap();
+        self.refresh_gaps(position.chunk);
         Some(result)
     }
 
@@ -356,25 +407,24 @@ impl VmaMap {
     }
 
     /// The highest hole of `length` bytes that ends at or below `limit` and starts at or above `floor`; its start.
+    /// O(log n).
     #[must_use]
     pub fn find_hole_below(&self, length: u64, floor: u64, limit: u64) -> Option<u64> {
-        let mut top = limit;
-        let mut chunk_index = self.chunks.partition_point(|chunk| chunk.start() < limit);
-        while chunk_index > 0 {
-            chunk_index -= 1;
-            let chunk = self.chunks.get(chunk_index)?;
-            if top.saturating_sub(chunk.end()) < length && chunk.max_gap < length {
-                top = chunk.start().min(top);
-                continue;
-            }
-            for vma in chunk.vmas.iter().rev() {
-                if vma.end <= top && top - vma.end >= length {
-                    return (top - length >= floor).then_some(top - length);
-                }
-                top = vma.start.min(top);
-            }
-        }
-        (top.saturating_sub(floor) >= length && top >= length).then(|| top - length)
+        debug_assert!(length > 0);
+        let below = self.chunks.partition_point(|chunk| chunk.start() < limit);
+        let Some(last) = below.checked_sub(1).and_then(|last| self.chunks.get(last)) else {
+            return Self::top_of_hole(length, floor, limit);
+        };
+        let end = last.hole_below(length, limit).or_else(|| {
+            let index = self.gaps.last_before(below - 1, length)?;
+            self.chunks.get(index)?.hole_below(length, self.chunks.get(index + 1)?.start())
+        });
+        Self::top_of_hole(length, floor, end.unwrap_or(self.chunks.first()?.start().min(limit)))
+    }
+
+    /// Where `length` bytes begin that end at `end`, if that is at or above `floor`.
+    fn top_of_hole(length: u64, floor: u64, end: u64) -> Option<u64> {
+        end.checked_sub(length).filter(|start| *start >= floor)
     }
 
     /// The lowest hole of `length` bytes within `[floor, limit)`; its start.
@@ -390,3 +440,6 @@ impl VmaMap {
         (bottom.checked_add(length)? <= limit).then_some(bottom)
     }
 }
+
+#[cfg(test)]
+mod tests;
