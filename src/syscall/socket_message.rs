@@ -164,7 +164,7 @@ impl<B: UserBytes> Sending<B> {
     }
 
     /// Goes on after `done` bytes.
-    async fn finish(mut self, thread: &Thread, done: usize) -> Result<usize> {
+    async fn finish(&mut self, thread: &Thread, done: usize) -> Result<usize> {
         self.done = done;
         self.bytes.seek(done);
         if done > 0 {
@@ -363,7 +363,8 @@ impl SendTo {
     }
 
     async fn finish(self, cx: &mut Context) -> Result<usize> {
-        self.sending(cx)?.finish(&cx.thread, cx.progress).await
+        let mut sending = self.sending(cx)?;
+        sending.finish(&cx.thread, cx.progress).await
     }
 }
 
@@ -427,7 +428,8 @@ impl SendMessage {
     }
 
     async fn finish(self, cx: &mut Context) -> Result<usize> {
-        Sending::message(cx, self.fd, self.message, self.flags)?.finish(&cx.thread, cx.progress).await
+        let mut sending = Sending::message(cx, self.fd, self.message, self.flags)?;
+        sending.finish(&cx.thread, cx.progress).await
     }
 }
 
@@ -526,7 +528,8 @@ impl Several {
     async fn wait(&self, cx: &Context, index: usize, done: usize) -> Result<usize> {
         let (fd, message, flags) = (self.fd, self.at(index), self.flags(index));
         if self.sends {
-            Sending::message(cx, fd, message, flags)?.finish(&cx.thread, done).await
+            let mut sending = Sending::message(cx, fd, message, flags)?;
+            sending.finish(&cx.thread, done).await
         } else {
             ReceiveMessage { fd, message, flags }.wait(cx, done).await
         }

@@ -87,47 +87,50 @@ async fn begin_first(cx: &mut Context, task: &Task) {
     task.parameters().set_affinity(AffinityMask::ALL);
 }
 
-async fn body(mut cx: Context, first: bool) {
-    // Known before the task is woken for the first time.
-    let Some(task) = cx.thread.task().cloned() else { return };
-    if first {
-        begin_first(&mut cx, &task).await;
-    }
-    while work::before_user(&mut cx).await.is_continue() {
-        loop {
-            registers::mask_interrupts();
-            if core_local::this().need_resched() || task.interrupted() {
-                registers::unmask_interrupts();
-                break;
-            }
-            task.accounting().times.enter_user();
-            let syndrome = enter_user(&mut cx.registers);
-            task.accounting().times.leave_user();
-            if syndrome.is_system_call() {
-                registers::unmask_interrupts();
-                let served = match syscall::serve(&mut cx) {
-                    Served::Waits => syscall::wait(&mut cx).await,
-                    served => served,
-                };
-                if served == Served::Interrupted {
+/// The thread's loop. A block, for it uses the context where it was captured; an async function would keep room for a second one.
+fn body(mut cx: Context, first: bool) -> impl Future<Output = ()> + Send {
+    async move {
+        // Known before the task is woken for the first time.
+        let Some(task) = cx.thread.task().cloned() else { return };
+        if first {
+            begin_first(&mut cx, &task).await;
+        }
+        while work::before_user(&mut cx).await.is_continue() {
+            loop {
+                registers::mask_interrupts();
+                if core_local::this().need_resched() || task.interrupted() {
+                    registers::unmask_interrupts();
                     break;
                 }
-                continue;
-            }
-            match syndrome.decode() {
-                Trap::Interrupt => {
-                    sched::check_request();
-                    interrupts::handle();
-                    rcu::quiescent();
+                task.accounting().times.enter_user();
+                let syndrome = enter_user(&mut cx.registers);
+                task.accounting().times.leave_user();
+                if syndrome.is_system_call() {
                     registers::unmask_interrupts();
+                    let served = match syscall::serve(&mut cx) {
+                        Served::Waits => syscall::wait(&mut cx).await,
+                        served => served,
+                    };
+                    if served == Served::Interrupted {
+                        break;
+                    }
+                    continue;
                 }
-                Trap::FpAccess => {
-                    cx.state.load_fp();
-                    registers::unmask_interrupts();
-                }
-                trap => {
-                    registers::unmask_interrupts();
-                    work::fault(&mut cx, trap);
+                match syndrome.decode() {
+                    Trap::Interrupt => {
+                        sched::check_request();
+                        interrupts::handle();
+                        rcu::quiescent();
+                        registers::unmask_interrupts();
+                    }
+                    Trap::FpAccess => {
+                        cx.state.load_fp();
+                        registers::unmask_interrupts();
+                    }
+                    trap => {
+                        registers::unmask_interrupts();
+                        work::fault(&mut cx, trap);
+                    }
                 }
             }
         }
