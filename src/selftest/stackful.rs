@@ -90,10 +90,10 @@ async fn yield_yields(_: &Cx) -> Outcome {
     let log: Arc<SpinLock<Vec<u8>>> = Arc::new(SpinLock::new(Vec::new()));
     let core = crate::online_cores() - 1;
     // Both begin when both are there.
-    let arrived = Arc::new(AtomicUsize::new(0));
+    let (arrived, stayed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let mut tasks = Vec::new();
     for name in [b'a', b'b'] {
-        let (log, arrived) = (log.clone(), arrived.clone());
+        let (log, arrived, stayed) = (log.clone(), arrived.clone(), stayed.clone());
         tasks.push(spawn_stackful_on(core, async move {
             arrived.fetch_add(1, Ordering::Relaxed);
             while arrived.load(Ordering::Relaxed) < 2 {
@@ -102,11 +102,15 @@ async fn yield_yields(_: &Cx) -> Outcome {
             for _ in 0..50 {
                 log.lock().push(name);
                 sched::yield_current();
+                let runs = || with_current(|task| task.accounting().runs.get());
+                let before = runs();
                 let _ = block_on(yield_now());
+                stayed.fetch_add(usize::from(runs() == before), Ordering::Relaxed);
             }
         })?);
     }
     check!(finished(&tasks).await, "they do not come to an end");
+    check_eq!(stayed.load(Ordering::Relaxed), 0);
     let log = log.lock();
     // Equal tasks may draw level, and then one has two turns; so one ends first, and the other is alone.
     let last = log.last().copied();
