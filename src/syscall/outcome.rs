@@ -1,7 +1,7 @@
 //! What a system call's fast path says.
 #![forbid(unsafe_code)]
 
-use libkernel::Result;
+use libkernel::{Errno, Result};
 
 /// The answer of a system call's synchronous part.
 #[derive(Debug)]
@@ -30,6 +30,11 @@ impl From<Result<usize>> for Outcome {
     fn from(result: Result<usize>) -> Self {
         Self::Done(result)
     }
+}
+
+/// What a call returns that was stopped by `error`: one that moved something succeeds.
+pub fn partial(done: usize, error: Errno) -> Result<usize> {
+    if done > 0 { Ok(done) } else { Err(error) }
 }
 
 /// Declares both halves of calls that may wait. The block makes a request from the arguments, or an error; the request's `start` is the

@@ -20,6 +20,7 @@ use libkernel::{Errno, Result};
 use linux_raw_sys::general::{self as linux, iovec};
 
 use super::files::{file, file_size_limit};
+use super::outcome::partial;
 use super::{Context, Outcome};
 
 /// Which way a call goes, and where in the file: at its own offset, or at one of the call's.
@@ -287,11 +288,6 @@ async fn finish_vector(cx: &mut Context, fd: Fd, call: Call, vector: UserPtr<iov
 /// Only what is written to regular files has a size to limit.
 fn limit(thread: &Thread, file: &OpenFile) -> u64 {
     if file.object().is_none() { file_size_limit(thread) } else { u64::MAX }
-}
-
-/// A call that moved something succeeds, whatever stopped it.
-fn partial(done: usize, error: Errno) -> Result<usize> {
-    if done > 0 { Ok(done) } else { Err(error) }
 }
 
 /// The signals that come with some errors of writing.
