@@ -4,6 +4,7 @@
 use libkernel::fs::Fd;
 use libkernel::machine;
 use libkernel::memory::UserPtr;
+use libkernel::process::clock::to_timespec;
 use libkernel::task::yield_now;
 use libkernel::{Errno, Result};
 use linux_raw_sys::net as linux;
@@ -29,6 +30,7 @@ struct Several {
     count: usize,
     flags: u32,
     sends: bool,
+    /// How long recvmmsg(2) goes on to ask for messages; what was left of that behind the last one is written there.
     timeout: UserPtr<TimeSpec>,
 }
 
@@ -89,9 +91,10 @@ impl Several {
 
     async fn finish(self, cx: &mut Context) -> Result<usize> {
         let deadline = self.deadline(cx)?;
+        let mut left = None;
         let mut index = 0;
         let result = loop {
-            if index == self.count || (index > 0 && deadline.is_some_and(|time| machine::monotonic_ns() >= time)) {
+            if index == self.count || left == Some(0) {
                 break Ok(());
             }
             let mut done = 0;
@@ -104,8 +107,12 @@ impl Several {
                 break Err(error);
             }
             index += 1;
+            left = deadline.map(|time| time.saturating_sub(machine::monotonic_ns()));
             yield_now().await;
         };
+        if let Some(left) = left {
+            cx.thread.space().write_value(self.timeout, to_timespec(left))?;
+        }
         match result {
             Err(error) if index == 0 => Err(error),
             _ => Ok(index),

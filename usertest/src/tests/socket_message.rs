@@ -2,7 +2,7 @@
 
 use super::tests;
 use crate::call;
-use crate::check::{exits, fails, in_child, must};
+use crate::check::{exits, fails, in_child, must, within};
 use crate::sys::*;
 use libc::{MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_DONTWAIT, MSG_PEEK, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM};
 
@@ -23,6 +23,7 @@ tests!("socket":
     credentials_come_with_each_message,
     false_credentials_need_privilege,
     several_messages_at_once,
+    receiver_of_several_learns_the_time_left,
 );
 
 /// Room for many descriptors.
@@ -316,4 +317,29 @@ fn several_messages_at_once() {
     assert_eq!(must(call!(SYS_sendmmsg, a, out.as_mut_ptr(), 0, 0)), 0);
     must(close(b));
     fails(call!(SYS_sendmmsg, a, out.as_mut_ptr(), 3, 0), libc::ECONNREFUSED);
+}
+
+fn receiver_of_several_learns_the_time_left() {
+    let (a, b) = must(socket_pair(SOCK_DGRAM));
+    for _ in 0..3 {
+        must(write(a, b"x"));
+    }
+    let mut buffer = 0u8;
+    let vector = [libc::iovec { iov_base: (&raw mut buffer).cast(), iov_len: 1 }];
+    let mut entries =
+        [header(&vector, core::ptr::null_mut(), 0); 2].map(|[a, b, c, d, e, f, g]| [a, b, c, d, e, f, g, 0]);
+    let mut receive = |count: usize, flags: i32, timeout: &mut [i64; 2]| {
+        call!(SYS_recvmmsg, b, entries.as_mut_ptr(), count, flags, timeout.as_mut_ptr())
+    };
+    let mut timeout = [10, 0];
+    assert_eq!(must(receive(0, 0, &mut timeout)), 0);
+    assert_eq!(timeout, [10, 0], "nothing was received");
+    assert_eq!(must(receive(2, 0, &mut timeout)), 2);
+    within(timeout, [5, 0], [9, 999_999_999], "time left");
+    let mut timeout = [0, 0];
+    assert_eq!(must(receive(2, 0, &mut timeout)), 1);
+    assert_eq!(timeout, [0, 0]);
+    let mut timeout = [7, 0];
+    fails(receive(2, MSG_DONTWAIT, &mut timeout), libc::EAGAIN);
+    assert_eq!(timeout, [7, 0], "nothing was received");
 }
