@@ -22,8 +22,6 @@ const ATTRIBUTES_SIZE: u32 = 56;
 const FLAG_RESET_ON_FORK: u64 = 1;
 const FLAG_KEEP_POLICY: u64 = 8;
 const FLAG_KEEP_PARAMETERS: u64 = 16;
-/// Leave the policy as it is (`SETPARAM_POLICY`).
-const KEEP_POLICY: u32 = u32::MAX;
 
 /// Who getpriority(2) and setpriority(2) are about.
 const PRIORITY_PROCESS: i32 = 0;
@@ -198,12 +196,13 @@ pub fn sched_setattr(cx: &mut Context, tid: i32, attributes: UserPtr<u64>, flags
     let mut next = || words.next().unwrap_or(0);
     let (policy, flags, nice_and_priority, runtime) = ((next() >> 32) as u32, next(), next(), next());
     let (nice, priority) = (nice_and_priority as i32, (nice_and_priority >> 32) as u32);
-    if flags & !(FLAG_RESET_ON_FORK | FLAG_KEEP_POLICY | FLAG_KEEP_PARAMETERS) != 0 {
+    let known_flags = FLAG_RESET_ON_FORK | FLAG_KEEP_POLICY | FLAG_KEEP_PARAMETERS;
+    if flags & !known_flags != 0 || (policy as i32) < 0 {
         return Err(Errno::EINVAL);
     }
     let thread = named(cx, tid)?;
     set(cx, &thread, |old| {
-        let policy = if flags & FLAG_KEEP_POLICY != 0 || policy == KEEP_POLICY { old.policy as u32 } else { policy };
+        let policy = if flags & FLAG_KEEP_POLICY != 0 { old.policy as u32 } else { policy };
         let reset = if flags & FLAG_RESET_ON_FORK != 0 { RESET_ON_FORK } else { 0 };
         if flags & FLAG_KEEP_PARAMETERS != 0 {
             return old.with_policy(policy | reset, u32::from(old.priority));

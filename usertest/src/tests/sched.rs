@@ -242,6 +242,10 @@ fn sched_attr_round_trips() {
         must(call!(SYS_sched_getattr, 0, &mut found, 56, 0));
         assert_eq!((found[0] >> 32, found[2]), (libc::SCHED_BATCH as u64, 4));
         fails(call!(SYS_sched_setattr, 0, 8, 0), libc::EFAULT);
+        for keep_policy in [0, 8] {
+            let without_policy = [48u64 | (u32::MAX as u64) << 32, keep_policy, 4, 0, 0, 0];
+            fails(call!(SYS_sched_setattr, 0, &without_policy, 0), libc::EINVAL);
+        }
     });
 }
 
