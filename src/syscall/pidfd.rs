@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::Context;
+use super::signal::{check_permission, limit};
 use alloc::sync::Arc;
 use libkernel::fs::{Fd, OpenFlags, anonymous};
 use libkernel::memory::UserPtr;
@@ -65,22 +66,13 @@ pub fn pidfd_send_signal(cx: &mut Context, fd: Fd, signal: i32, details: UserPtr
         given.check_forged(own)?;
         given
     };
-    let Some(target) = process.find_thread(|_| true) else {
-        return if table::process(process.pid()).is_some_and(|found| Arc::ptr_eq(&found, &process)) {
-            Ok(0)
-        } else {
-            Err(Errno::ESRCH)
-        };
-    };
-    let theirs = target.credentials();
-    let allowed = cx.thread.with_credentials(|mine| mine.may_signal(&theirs))
-        || (signal == Signal::CONT && !probe && process.session_id() == cx.thread.process().session_id());
-    if !allowed {
-        return Err(Errno::EPERM);
+    let is_listed = || table::process(process.pid()).is_some_and(|found| Arc::ptr_eq(&found, &process));
+    if process.thread_count() == 0 && !is_listed() {
+        return Err(Errno::ESRCH);
     }
+    check_permission(cx, &process, (!probe).then_some(signal))?;
     if !probe {
-        let limit = process.soft_limit(Resource::PendingSignals).map_or(usize::MAX, |limit| limit as usize);
-        process.signals().send(info, limit)?;
+        process.signals().send(info, limit(&process))?;
     }
     Ok(0)
 }

@@ -39,13 +39,11 @@ fn signal_or_probe(number: i32) -> Result<Option<Signal>> {
 }
 
 /// Whether the caller may send `signal` to a process (kill(2)).
-fn check_permission(cx: &Context, target: &Process, signal: Option<Signal>) -> Result<()> {
+pub(super) fn check_permission(cx: &Context, target: &Process, signal: Option<Signal>) -> Result<()> {
     if core::ptr::eq(Arc::as_ptr(cx.thread.process()), target) {
         return Ok(());
     }
-    let Some(receiver) = target.find_thread(|_| true) else { return Ok(()) };
-    let own = cx.thread.credentials();
-    let allowed = receiver.with_credentials(|other| own.may_signal(other));
+    let allowed = cx.thread.with_credentials(|own| own.may_signal(target.user_ids()));
     let same_session = signal == Some(Signal::CONT) && target.session_id() == cx.thread.process().session_id();
     if allowed || same_session { Ok(()) } else { Err(Errno::EPERM) }
 }

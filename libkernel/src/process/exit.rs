@@ -28,9 +28,9 @@ impl Process {
 pub fn finish_thread(thread: &Arc<Thread>, status: ExitStatus) {
     let process = thread.process();
     let change = thread.signals().part();
-    let user = thread.with_credentials(|credentials| credentials.uid.real);
-    process.note_real_uid(user);
-    accounts::end(user);
+    let user = thread.with_credentials(|credentials| credentials.uid);
+    process.note_user(user);
+    accounts::end(user.real);
     let mut tree = tree::lock();
     table::remove_thread(thread.tid());
     if let Some(status) = process.discharge(thread, status) {

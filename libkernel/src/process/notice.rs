@@ -53,7 +53,7 @@ fn child_info(child: &Process, change: Change) -> SignalInfo {
     let usage = child.usage();
     let (code, status) = change.code_and_status();
     let [user, system] = [usage.user_ns, usage.system_ns].map(ticks);
-    SignalInfo::child(code, child.pid().number(), child.real_uid().raw(), status, user, system)
+    SignalInfo::child(code, child.pid().number(), child.user_ids().real.raw(), status, user, system)
 }
 
 fn send(to: &Process, info: SignalInfo) {

@@ -1,9 +1,10 @@
 //! What the threads of a program share.
 #![forbid(unsafe_code)]
 
+use super::credentials::UserIds;
 use super::exec::ProgramFacts;
 use super::group::{ProcessGroup, Session};
-use super::id::{Pid, Uid};
+use super::id::Pid;
 use super::limits::{INFINITY, Limit, Limits, Resource};
 use super::name::Name;
 use super::roster::{Member, Roster};
@@ -51,7 +52,7 @@ pub struct Process {
     kernel: AtomicBool,
     program: SpinLock<Option<Arc<ProgramFacts>>>,
     death_signal: AtomicU8,
-    real_uid: AtomicU32,
+    last_user: SpinLock<UserIds>,
     pub(super) children_usage: SpinLock<Usage>,
     signals: Arc<ProcessSignals>,
     events: Arc<WaitQueue>,
@@ -127,7 +128,7 @@ impl Process {
             kernel: AtomicBool::new(false),
             program: SpinLock::new(program),
             death_signal: AtomicU8::new(0),
-            real_uid: AtomicU32::new(0),
+            last_user: SpinLock::new(UserIds::ROOT),
             children_usage: SpinLock::new(Usage::default()),
             signals,
             events: Arc::new(WaitQueue::new()),
@@ -370,17 +371,17 @@ impl Process {
         self.death_signal.store(signal.map_or(0, |signal| signal.number() as u8), Ordering::Relaxed);
     }
 
-    /// The real user of its first thread; after the end, that of the last.
+    /// The user ids of its first thread; after that one's end, those of the thread that left last.
     #[must_use]
-    pub fn real_uid(&self) -> Uid {
+    pub fn user_ids(&self) -> UserIds {
         match self.leader() {
-            Some(leader) => leader.with_credentials(|credentials| credentials.uid.real),
-            None => Uid::new(self.real_uid.load(Ordering::Relaxed)).unwrap_or(Uid::ROOT),
+            Some(leader) => leader.with_credentials(|credentials| credentials.uid),
+            None => *self.last_user.lock(),
         }
     }
 
-    pub(super) fn note_real_uid(&self, uid: Uid) {
-        self.real_uid.store(uid.raw(), Ordering::Relaxed);
+    pub(super) fn note_user(&self, ids: UserIds) {
+        *self.last_user.lock() = ids;
     }
 
     /// What its threads share about signals.

@@ -122,7 +122,7 @@ pub fn try_wait(parent: &Arc<Process>, request: &Request) -> Result<Option<Repor
     }
     let Some((child, change)) = found else { return if any { Ok(None) } else { Err(Errno::ECHILD) } };
     let usage = child.total_usage();
-    let report = Report { pid: child.pid(), uid: child.real_uid(), change, usage };
+    let report = Report { pid: child.pid(), uid: child.user_ids().real, change, usage };
     if !request.keep {
         let relations = child.relations.get_mut(&mut tree);
         match change {

@@ -17,6 +17,7 @@ tests!("action":
     sigkill_ends_a_blocked_process,
     null_signal_checks_existence,
     permission_to_signal_follows_user_ids,
+    permission_is_asked_for_a_zombie_too,
     sigchld_tells_who_ended_and_how,
     sigchld_tells_of_stops_unless_nocldstop,
     alarm_delivers_sigalrm,
@@ -169,6 +170,22 @@ fn permission_to_signal_follows_user_ids() {
     });
     must(kill(other, libc::SIGKILL));
     killed(other, libc::SIGKILL);
+}
+
+fn permission_is_asked_for_a_zombie_too() {
+    let other = spawn(|| 0);
+    assert!(wait_for_state(other, "Z"));
+    in_child(|| {
+        must(call!(SYS_setresuid, 1000, 1000, 1000));
+        fails(kill(other, 0), libc::EPERM);
+        fails(kill(other, libc::SIGTERM), libc::EPERM);
+        let same = spawn(|| 0);
+        assert!(wait_for_state(same, "Z"));
+        must(kill(same, libc::SIGTERM));
+        exits(same, 0);
+    });
+    must(kill(other, libc::SIGTERM));
+    exits(other, 0);
 }
 
 fn sigchld_tells_who_ended_and_how() {

@@ -282,9 +282,9 @@ mod tests {
 
     #[test]
     fn signals_go_to_the_same_user_only() {
-        assert!(user(5).may_signal(&user(5)));
-        assert!(!user(5).may_signal(&user(6)));
-        assert!(!user(5).may_signal(&Credentials::root()));
-        assert!(Credentials::root().may_signal(&user(5)));
+        assert!(user(5).may_signal(user(5).uid));
+        assert!(!user(5).may_signal(user(6).uid));
+        assert!(!user(5).may_signal(Credentials::root().uid));
+        assert!(Credentials::root().may_signal(user(5).uid));
     }
 }

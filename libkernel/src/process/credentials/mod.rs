@@ -56,6 +56,11 @@ pub struct UserIds {
     pub file_system: Uid,
 }
 
+impl UserIds {
+    /// The super-user's.
+    pub const ROOT: Self = Self { real: Uid::ROOT, effective: Uid::ROOT, saved: Uid::ROOT, file_system: Uid::ROOT };
+}
+
 /// The four group ids of a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupIds {
@@ -109,7 +114,7 @@ impl Credentials {
     #[must_use]
     pub fn root() -> Credentials {
         Credentials {
-            uid: UserIds { real: Uid::ROOT, effective: Uid::ROOT, saved: Uid::ROOT, file_system: Uid::ROOT },
+            uid: UserIds::ROOT,
             gid: GroupIds { real: Gid::ROOT, effective: Gid::ROOT, saved: Gid::ROOT, file_system: Gid::ROOT },
             groups: Arc::from(Vec::new()),
             capabilities: Capabilities {
@@ -142,12 +147,12 @@ impl Credentials {
         gid == self.gid.file_system || self.groups.binary_search(&gid).is_ok()
     }
 
-    /// May a thread with these credentials send a signal to one with `target`'s (kill(2))? Sessions and SIGCONT are
+    /// May a thread with these credentials send a signal to one of the user `target` (kill(2))? Sessions and SIGCONT are
     /// the caller's matter.
     #[must_use]
-    pub fn may_signal(&self, target: &Credentials) -> bool {
+    pub fn may_signal(&self, target: UserIds) -> bool {
         let mine = [self.uid.effective, self.uid.real];
-        mine.contains(&target.uid.saved) || mine.contains(&target.uid.real) || self.has(Capability::Kill)
+        mine.contains(&target.saved) || mine.contains(&target.real) || self.has(Capability::Kill)
     }
 
     /// May a thread with these credentials read the memory or the robust list of one in another process, which is `dumpable` or not
