@@ -35,6 +35,8 @@ mod smp;
 mod socket;
 mod socket_message;
 mod socket_name;
+mod socket_option;
+mod socket_poll;
 mod thread;
 mod time;
 mod torture;
@@ -96,6 +98,8 @@ const AREAS: &[&[Test]] = &[
     mapping::TESTS,
     pipe::TESTS,
     socket::TESTS,
+    socket_poll::TESTS,
+    socket_option::TESTS,
     socket_name::TESTS,
     socket_message::TESTS,
     file::TESTS,

@@ -1,8 +1,8 @@
-//! Unix sockets: pairs, bytes and messages, ends, readiness, options (unix(7), socket(7)).
+//! Unix sockets: pairs, bytes and messages, ends (unix(7)).
 
 use super::tests;
 use crate::call;
-use crate::check::{dies_of, exits, fails, in_child, must, within};
+use crate::check::{dies_of, exits, fails, must, within};
 use crate::sys::*;
 use libc::{MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK, MSG_TRUNC, MSG_WAITALL, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM};
 
@@ -29,23 +29,8 @@ tests!("socket":
     nonblocking_stream_fills_up,
     too_long_a_message_is_emsgsize,
     reader_in_another_process_is_woken,
-    poll_tells_both_directions_and_the_end,
-    unconnected_stream_polls_hup,
-    epoll_edge_reports_each_arrival,
-    epoll_hears_of_room_though_it_was_added_before_the_connect,
     vectors_are_gathered_and_scattered,
     splice_goes_through_a_stream,
-    receive_timeout_is_eagain_and_holds_for_read,
-    send_timeout_is_eagain,
-    signal_interrupts_a_receiver_with_a_timeout,
-    options_of_a_new_socket,
-    buffer_sizes_are_doubled_and_limited,
-    fionread_counts_what_a_read_gives,
-    is_a_socket_to_fstat_and_in_proc,
-    flags_of_the_type_are_those_of_the_descriptor,
-    other_families_and_types_are_refused,
-    what_is_no_socket_is_enotsock,
-    seek_is_espipe_and_reopening_is_enxio,
     bad_pointers_are_efault_and_leak_nothing,
     threads_close_while_others_use_it [30],
     many_writers_and_readers_lose_nothing [30],
@@ -290,78 +275,6 @@ fn reader_in_another_process_is_woken() {
     }
 }
 
-fn events(fd: Fd) -> i16 {
-    let asked = libc::POLLIN | libc::POLLOUT | libc::POLLRDHUP;
-    must(poll(&[(fd, asked)], 0)).first().copied().unwrap_or(0)
-}
-
-fn poll_tells_both_directions_and_the_end() {
-    let (a, b) = must(socket_pair(SOCK_STREAM | libc::SOCK_NONBLOCK));
-    assert_eq!(events(b), libc::POLLOUT);
-    must(write(a, b"x"));
-    assert_eq!(events(b), libc::POLLIN | libc::POLLOUT);
-    while write(a, &[0; 4096]).is_ok() {}
-    assert_eq!(events(a), 0);
-    while read(b, &mut [0; 65536]).is_ok() {}
-    assert_eq!(events(a), libc::POLLOUT);
-    must(shutdown(a, libc::SHUT_WR));
-    assert_eq!(events(b), libc::POLLIN | libc::POLLOUT | libc::POLLRDHUP);
-    must(close(a));
-    assert_eq!(events(b), libc::POLLIN | libc::POLLOUT | libc::POLLRDHUP | libc::POLLHUP);
-}
-
-fn unconnected_stream_polls_hup() {
-    assert_eq!(events(must(socket(SOCK_STREAM))), libc::POLLOUT | libc::POLLHUP);
-    assert_eq!(events(must(socket(SOCK_DGRAM))), libc::POLLOUT);
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-struct Event {
-    events: u32,
-    data: u64,
-}
-
-fn watch(fd: Fd, events: i32) -> Fd {
-    let set = must(call!(SYS_epoll_create1, 0)) as Fd;
-    let event = Event { events: events as u32, data: 1 };
-    must(call!(SYS_epoll_ctl, set, libc::EPOLL_CTL_ADD, fd, &event));
-    set
-}
-
-fn happened(set: Fd) -> u32 {
-    let mut event = Event::default();
-    must(call!(SYS_epoll_pwait, set, &mut event, 1, 0, 0, 8));
-    event.events
-}
-
-fn epoll_edge_reports_each_arrival() {
-    let (a, b) = must(socket_pair(SOCK_STREAM));
-    let set = watch(b, libc::EPOLLIN | libc::EPOLLET);
-    for _ in 0..3 {
-        assert_eq!(happened(set), 0);
-        must(write(a, b"x"));
-        assert_eq!(happened(set), libc::EPOLLIN as u32);
-        assert_eq!(happened(set), 0);
-    }
-    must(close(a));
-    assert_ne!(happened(set), 0);
-}
-
-fn epoll_hears_of_room_though_it_was_added_before_the_connect() {
-    let address = UnixAddress::hidden("room");
-    let server = must(listener(SOCK_STREAM, &address, 5));
-    let client = must(socket(SOCK_STREAM | libc::SOCK_NONBLOCK));
-    let set = watch(client, libc::EPOLLOUT | libc::EPOLLET);
-    assert_eq!(happened(set), (libc::EPOLLOUT | libc::EPOLLHUP) as u32);
-    must(connect(client, &address));
-    let accepted = must(accept(server, libc::SOCK_NONBLOCK));
-    while write(client, &[0; 4096]).is_ok() {}
-    while happened(set) != 0 {}
-    while read(accepted, &mut [0; 65536]).is_ok() {}
-    assert_eq!(happened(set), libc::EPOLLOUT as u32);
-}
-
 fn vectors_are_gathered_and_scattered() {
     let (a, b) = must(socket_pair(SOCK_DGRAM));
     let part = |bytes: &[u8]| libc::iovec { iov_base: bytes.as_ptr() as *mut libc::c_void, iov_len: bytes.len() };
@@ -382,142 +295,6 @@ fn splice_goes_through_a_stream() {
     let mut buffer = [0u8; 8];
     assert_eq!(must(read(reader, &mut buffer)), 4);
     assert_eq!(&buffer[..4], b"thro");
-}
-
-fn set_timeout(fd: Fd, name: i32, ms: i64) {
-    must(set_option(fd, name, &[ms / 1000, ms % 1000 * 1000]));
-}
-
-fn receive_timeout_is_eagain_and_holds_for_read() {
-    let (_a, b) = must(socket_pair(SOCK_STREAM));
-    set_timeout(b, libc::SO_RCVTIMEO, 40);
-    let start = now();
-    fails(read(b, &mut [0; 1]), libc::EAGAIN);
-    within(now() - start, 36 * MS, 3 * SECOND, "nanoseconds until read gave up");
-    fails(recv(b, &mut [0; 1], 0), libc::EAGAIN);
-    fails(set_option(b, libc::SO_RCVTIMEO, &[0i64, 1_000_000]), libc::EDOM);
-    let (mut value, mut length) = ([9i64; 2], 16u32);
-    must(call!(SYS_getsockopt, b, libc::SOL_SOCKET, libc::SO_RCVTIMEO, &mut value, &mut length));
-    assert_eq!((value, length), ([0, 40_000], 16));
-}
-
-fn send_timeout_is_eagain() {
-    let (a, _b) = must(socket_pair(SOCK_STREAM));
-    set_timeout(a, libc::SO_SNDTIMEO, 40);
-    let mut last = Ok(1);
-    while last.is_ok() {
-        last = send(a, &[0; 4096], 0);
-    }
-    fails(last, libc::EAGAIN);
-    fails(write(a, &[0; 4096]), libc::EAGAIN);
-}
-
-fn signal_interrupts_a_receiver_with_a_timeout() {
-    in_child(|| {
-        must(on_signal(libc::SIGALRM, record, libc::SA_RESTART));
-        let (_a, b) = must(socket_pair(SOCK_STREAM));
-        set_timeout(b, libc::SO_RCVTIMEO, 5000);
-        alarm_in(30);
-        fails(read(b, &mut [0; 1]), libc::EINTR);
-        alarm_in(30);
-        fails(recv(b, &mut [0; 1], 0), libc::EINTR);
-        assert_eq!(seen(), 2);
-    });
-}
-
-fn options_of_a_new_socket() {
-    let fd = must(socket(SOCK_SEQPACKET));
-    let wanted = [
-        (libc::SO_TYPE, SOCK_SEQPACKET),
-        (libc::SO_DOMAIN, libc::AF_UNIX),
-        (libc::SO_PROTOCOL, 0),
-        (libc::SO_ERROR, 0),
-        (libc::SO_SNDBUF, 212_992),
-        (libc::SO_RCVBUF, 212_992),
-        (libc::SO_ACCEPTCONN, 0),
-        (libc::SO_PASSCRED, 0),
-        (libc::SO_RCVLOWAT, 1),
-    ];
-    for (name, value) in wanted {
-        assert_eq!(must(option(fd, name)), value, "option {name}");
-    }
-    fails(option(fd, 9999), libc::ENOPROTOOPT);
-    fails(call!(SYS_getsockopt, fd, libc::IPPROTO_TCP, 1, &mut 0i32, &mut 4u32), libc::EOPNOTSUPP);
-    fails(call!(SYS_setsockopt, fd, libc::SOL_SOCKET, libc::SO_PASSCRED, &1i32, 3), libc::EINVAL);
-    fails(set_option(fd, libc::SO_TYPE, &1i32), libc::ENOPROTOOPT);
-}
-
-fn buffer_sizes_are_doubled_and_limited() {
-    let fd = must(socket(SOCK_STREAM));
-    for (asked, got) in [(50_000, 100_000), (1, 4608), (10_000_000, 425_984)] {
-        must(set_option(fd, libc::SO_SNDBUF, &asked));
-        assert_eq!(must(option(fd, libc::SO_SNDBUF)), got);
-    }
-}
-
-fn fionread_counts_what_a_read_gives() {
-    let count = |fd| {
-        let mut count = -1i32;
-        must(call!(SYS_ioctl, fd, libc::FIONREAD, &mut count));
-        count
-    };
-    for (kind, expected) in [(SOCK_STREAM, 7), (SOCK_DGRAM, 3)] {
-        let (a, b) = must(socket_pair(kind));
-        assert_eq!(count(b), 0);
-        must(write(a, b"abc"));
-        must(write(a, b"defg"));
-        assert_eq!(count(b), expected);
-    }
-}
-
-fn is_a_socket_to_fstat_and_in_proc() {
-    let (a, b) = must(socket_pair(SOCK_STREAM));
-    let (first, second) = (must(fstat(a)), must(fstat(b)));
-    assert_eq!(first.st_mode, libc::S_IFSOCK | 0o777);
-    assert_ne!(first.st_ino, second.st_ino);
-    let link = format!("/proc/self/fd/{a}\0");
-    let path = core::ffi::CStr::from_bytes_with_nul(link.as_bytes()).unwrap_or_default();
-    assert_eq!(must(readlink(path)), format!("socket:[{}]", first.st_ino).into_bytes());
-    let table = must(read_text(c"/proc/net/unix"));
-    let line = format!(" {} ", first.st_ino);
-    assert!(table.starts_with("Num       RefCount Protocol Flags    Type St Inode Path\n"));
-    assert!(table.lines().any(|found| format!("{found} ").contains(&line)), "{table}");
-}
-
-fn flags_of_the_type_are_those_of_the_descriptor() {
-    let (a, b) = must(socket_pair(SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC));
-    for fd in [a, b] {
-        assert_eq!(must(fcntl(fd, libc::F_GETFD, 0)), libc::FD_CLOEXEC as usize);
-        assert_eq!(must(fcntl(fd, libc::F_GETFL, 0)), (libc::O_RDWR | libc::O_NONBLOCK) as usize);
-    }
-    fails(socket(SOCK_STREAM | libc::O_APPEND), libc::EINVAL);
-}
-
-fn other_families_and_types_are_refused() {
-    fails(call!(SYS_socket, 45, SOCK_STREAM, 0), libc::EAFNOSUPPORT);
-    fails(call!(SYS_socket, 1000, SOCK_STREAM, 0), libc::EAFNOSUPPORT);
-    fails(call!(SYS_socket, -1, SOCK_STREAM, 0), libc::EAFNOSUPPORT);
-    fails(socket(libc::SOCK_RDM), libc::ESOCKTNOSUPPORT);
-    fails(socket(11), libc::EINVAL);
-    fails(call!(SYS_socket, libc::AF_UNIX, SOCK_STREAM, 7), libc::EPROTONOSUPPORT);
-    must(call!(SYS_socket, libc::AF_UNIX, SOCK_STREAM, libc::AF_UNIX));
-    assert_eq!(must(option(must(socket(libc::SOCK_RAW)), libc::SO_TYPE)), SOCK_DGRAM);
-}
-
-fn what_is_no_socket_is_enotsock() {
-    let (reader, _writer) = must(pipe());
-    fails(recv(reader, &mut [0; 1], 0), libc::ENOTSOCK);
-    fails(listen(reader, 1), libc::ENOTSOCK);
-    fails(option(reader, libc::SO_TYPE), libc::ENOTSOCK);
-    fails(listen(999, 1), libc::EBADF);
-}
-
-fn seek_is_espipe_and_reopening_is_enxio() {
-    let (a, _b) = must(socket_pair(SOCK_STREAM));
-    fails(lseek(a, 0, libc::SEEK_SET), libc::ESPIPE);
-    let link = format!("/proc/self/fd/{a}\0");
-    let path = core::ffi::CStr::from_bytes_with_nul(link.as_bytes()).unwrap_or_default();
-    fails(open(path, libc::O_RDWR, 0), libc::ENXIO);
 }
 
 fn bad_pointers_are_efault_and_leak_nothing() {
