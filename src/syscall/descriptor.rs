@@ -8,7 +8,7 @@ use libkernel::fs::locks::{LockKind, Owner, Record, stop_waiting};
 use libkernel::fs::pipe::{MAX_CAPACITY, PipeEnd};
 use libkernel::fs::tmpfs::TmpInode;
 use libkernel::fs::{Fd, FileType, OpenFile, OpenFlags, anonymous};
-use libkernel::memory::UserPtr;
+use libkernel::memory::{FileLock, UserPtr};
 use libkernel::poll;
 use libkernel::process::capability::Capability;
 use libkernel::task::interruptible;
@@ -146,15 +146,15 @@ fn memory_file(file: &OpenFile) -> Result<Arc<TmpInode>> {
 }
 
 /// The bytes that a `struct flock` names.
-fn range(file: &OpenFile, lock: &linux::flock) -> Result<(u64, u64)> {
-    let base = match lock.l_whence as u32 {
+fn range(file: &OpenFile, lock: &FileLock) -> Result<(u64, u64)> {
+    let base = match lock.whence as u32 {
         linux::SEEK_SET => 0,
         linux::SEEK_CUR => file.offset(),
         linux::SEEK_END => file.inode().size(),
         _ => return Err(Errno::EINVAL),
     };
-    let start = (base as i64).checked_add(lock.l_start).ok_or(Errno::EOVERFLOW)?;
-    let length = lock.l_len;
+    let start = (base as i64).checked_add(lock.start).ok_or(Errno::EOVERFLOW)?;
+    let length = lock.length;
     let first = if length < 0 { start.checked_add(length).ok_or(Errno::EINVAL)? } else { start };
     let first = u64::try_from(first).map_err(|_| Errno::EINVAL)?;
     let last = match length {
@@ -169,18 +169,18 @@ fn range(file: &OpenFile, lock: &linux::flock) -> Result<(u64, u64)> {
 fn lock(cx: &Context, fd: Fd, command: u32, argument: usize) -> Result<usize> {
     let files = cx.thread.files();
     let file = files.get(fd)?;
-    let pointer = UserPtr::<linux::flock>::new(argument as u64);
+    let pointer = UserPtr::<FileLock>::new(argument as u64);
     let space = cx.thread.space();
     let mut request = space.read_value(pointer)?;
     let by_file = matches!(command, linux::F_OFD_GETLK | linux::F_OFD_SETLK | linux::F_OFD_SETLKW);
-    if by_file && request.l_pid != 0 {
+    if by_file && request.process != 0 {
         return Err(Errno::EINVAL);
     }
     let (first, last) = range(&file, &request)?;
     let asks = matches!(command, linux::F_GETLK | linux::F_OFD_GETLK);
     let owner = if by_file { Owner::File(Arc::as_ptr(&file) as usize) } else { files.lock_owner() };
     let process = if by_file { -1 } else { cx.thread.process().pid().raw() };
-    let kind = match request.l_type as u32 {
+    let kind = match request.kind as u32 {
         linux::F_RDLCK => {
             if !asks {
                 file.check_readable()?;
@@ -210,13 +210,13 @@ fn lock(cx: &Context, fd: Fd, command: u32, argument: usize) -> Result<usize> {
         return Ok(0);
     }
     match locks.conflict(&wanted) {
-        None => request.l_type = linux::F_UNLCK as i16,
+        None => request.kind = linux::F_UNLCK as i16,
         Some(held) => {
-            request.l_type = if held.kind == LockKind::Shared { linux::F_RDLCK } else { linux::F_WRLCK } as i16;
-            request.l_whence = linux::SEEK_SET as i16;
-            request.l_start = held.first as i64;
-            request.l_len = if held.last == u64::MAX { 0 } else { (held.last - held.first + 1) as i64 };
-            request.l_pid = held.process;
+            request.kind = if held.kind == LockKind::Shared { linux::F_RDLCK } else { linux::F_WRLCK } as i16;
+            request.whence = linux::SEEK_SET as i16;
+            request.start = held.first as i64;
+            request.length = if held.last == u64::MAX { 0 } else { (held.last - held.first + 1) as i64 };
+            request.process = held.process;
         }
     }
     space.write_value(pointer, request)?;

@@ -46,14 +46,14 @@ pub fn epoll_ctl(
 ) -> Result<usize> {
     let event = match operation {
         linux::EPOLL_CTL_DEL => None,
-        _ => Some(cx.thread.space().read_value(event)?),
+        _ => Some(cx.thread.space().read_value(event.cast::<[u64; 2]>())?),
     };
     // The descriptors are looked at before what they are, as on Linux.
     let watched = (file(cx, epoll)?, file(cx, fd)?).1;
     let set = set(cx, epoll)?;
     match (operation, event) {
-        (linux::EPOLL_CTL_ADD, Some(event)) => set.add(fd, &watched, event.events, event.data)?,
-        (linux::EPOLL_CTL_MOD, Some(event)) => set.modify(fd, &watched, event.events, event.data)?,
+        (linux::EPOLL_CTL_ADD, Some([events, data])) => set.add(fd, &watched, events as u32, data)?,
+        (linux::EPOLL_CTL_MOD, Some([events, data])) => set.modify(fd, &watched, events as u32, data)?,
         (linux::EPOLL_CTL_DEL, _) => set.remove(fd, &watched)?,
         _ => return Err(Errno::EINVAL),
     }

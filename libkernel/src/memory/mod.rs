@@ -39,7 +39,7 @@ pub use frames::Need;
 pub use heap::KernelHeap;
 pub use mappings::Mappings;
 pub use page::Page;
-pub use plain::Plain;
+pub use plain::{FileLock, Plain};
 pub use source::PageSource;
 pub use space::{Access, AddressSpace, FaultSignal, MapRequest, MemoryLimits, Placement};
 pub use tenant::Tenant;
