@@ -151,8 +151,8 @@ pub fn munmap(cx: &mut Context, address: u64, length: u64) -> Outcome {
 /// munmap(2) of much memory: the pages go in steps, then the mappings at once.
 pub async fn munmap_blocking(cx: &mut Context, address: u64, length: u64) -> Result<usize> {
     let space = cx.thread.space();
-    let (start, end) = user_page_range(address, length).ok_or(Errno::EINVAL)?;
-    steps::free(&space, start, end).await;
+    let range = space.prepare_unmap(address, length)?;
+    steps::free(&space, range.start, range.end).await;
     space.unmap(address, length)?;
     Ok(0)
 }

@@ -17,6 +17,7 @@ tests!("mapping":
     hint_is_taken_when_free,
     munmap_in_the_middle_splits,
     munmap_of_a_hole_succeeds,
+    munmap_that_fails_changes_nothing,
     munmap_bad_arguments_are_einval,
     mmap_bad_arguments_fail,
     mmap_of_a_write_only_file_is_eacces,
@@ -109,6 +110,28 @@ fn munmap_in_the_middle_splits() {
     assert_eq!(must(mapping_of(at + 2 * PAGE)), None);
     dies_of(libc::SIGSEGV, || {
         let _ = peek::<u8>(at + 2 * PAGE);
+    });
+}
+
+fn munmap_that_fails_changes_nothing() {
+    const PAGES: usize = 8192;
+    in_child(|| {
+        let at = must(mmap(0, PAGES * PAGE, RW, ANONYMOUS, -1, 0));
+        for page in 0..PAGES {
+            poke(at + page * PAGE, page);
+        }
+        // Every other page of these gets rights of its own, until there may be no more mappings.
+        let many = must(mmap(0, 80_000 * PAGE, libc::PROT_NONE, ANONYMOUS, -1, 0));
+        let full = (0..40_000).find_map(|n| mprotect(many + 2 * n * PAGE, PAGE, libc::PROT_READ).err());
+        assert_eq!(full, Some(Errno(libc::ENOMEM)));
+        // Some of what is left is used up by mappings of one page.
+        while mmap(0, PAGE, libc::PROT_READ, ANONYMOUS | libc::MAP_NORESERVE, -1, 0).is_ok()
+            && mmap(0, PAGE, libc::PROT_NONE, ANONYMOUS, -1, 0).is_ok()
+        {}
+        fails(munmap(at + PAGE, (PAGES - 2) * PAGE), libc::ENOMEM);
+        for page in 0..PAGES {
+            assert_eq!(peek::<usize>(at + page * PAGE), page);
+        }
     });
 }
 

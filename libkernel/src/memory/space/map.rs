@@ -1,6 +1,8 @@
 //! Mapping, unmapping and protecting: mmap(2), munmap(2), mprotect(2).
 #![forbid(unsafe_code)]
 
+use core::ops::Range;
+
 use super::layout::LOWEST_ADDRESS;
 use super::{AddressSpace, State, pages};
 use crate::memory::address::{PAGE_MASK, PAGE_SHIFT, USER_LIMIT, VirtAddr, page_ceil, page_floor, user_page_range};
@@ -101,10 +103,13 @@ impl AddressSpace {
         let vma = Vma { start, end, offset, backing, protection: request.protection, flags };
         state.check_limits(&vma)?;
         if request.placement == Placement::Fixed {
+            // Before anything goes: a failure is to change nothing.
+            state.check_replacement(start, end)?;
             let mut gather = Gather::new(&self.context);
             state.unmap(start, end, &mut gather)?;
+        } else {
+            state.check_mappings(1)?;
         }
-        state.check_mappings(1)?;
         let locked = flags.contains(VmaFlags::LOCKED);
         let counted = vma.clone();
         state.vmas.insert(vma)?;
@@ -132,6 +137,14 @@ impl AddressSpace {
         let mut state = self.state.lock();
         let mut gather = Gather::new(&self.context);
         state.unmap(start, end, &mut gather)
+    }
+
+    /// Does of [`unmap`](Self::unmap) all that can fail, so that pages freed before it are not freed in vain: the ends of the range become
+    /// borders of mappings.
+    pub fn prepare_unmap(&self, start: u64, length: u64) -> Result<Range<u64>> {
+        let (start, end) = user_page_range(start, length).filter(|(start, end)| start < end).ok_or(Errno::EINVAL)?;
+        self.state.lock().split_to_unmap(start, end)?;
+        Ok(start..end)
     }
 
     /// Changes what the program may do with `[start, start + length)`. `EINVAL`; `ENOMEM` where something is not mapped (what
@@ -241,16 +254,31 @@ impl State {
         if !self.vmas.overlaps(start, end) {
             return Ok(());
         }
-        // Only what leaves a mapping on both sides leaves one more than there was.
-        if self.vmas.find(start).is_some_and(|vma| vma.start < start && end < vma.end) {
-            self.check_mappings(1)?;
-        }
-        self.split(start, end)?;
+        self.split_to_unmap(start, end)?;
         let counts = &mut self.counts;
         self.vmas.remove_range(start, end, |vma| counts.remove(&vma));
         self.free_top = self.free_top.max(end.min(self.layout.map_top));
         self.clear(start, end, gather);
         Ok(())
+    }
+
+    /// As [`split`](Self::split), for a change that takes the parts between away.
+    fn split_to_unmap(&mut self, start: u64, end: u64) -> Result<()> {
+        if self.surround(start, end) {
+            self.check_mappings(1)?;
+        }
+        self.split(start, end)
+    }
+
+    /// Whether one mapping reaches beyond both ends: without what lies between there is one more than there was.
+    fn surround(&self, start: u64, end: u64) -> bool {
+        self.vmas.find(start).is_some_and(|vma| vma.start < start && end < vma.end)
+    }
+
+    /// Whether there may be one mapping in place of all that is in `[start, end)`. `ENOMEM`.
+    fn check_replacement(&self, start: u64, end: u64) -> Result<()> {
+        let gone = self.vmas.iter_range(start, end).filter(|vma| start <= vma.start && vma.end <= end).count();
+        self.check_mappings((1 + usize::from(self.surround(start, end))).saturating_sub(gone))
     }
 
     /// As [`split`](Self::split), for a change that keeps all the parts.
