@@ -9,6 +9,7 @@ use libkernel::Errno;
 use libkernel::fs::epoll::Epoll;
 use libkernel::fs::eventfd::EventFd;
 use libkernel::fs::inode::{FileSystem, NewInode};
+use libkernel::fs::locks::{FileLocks, LockKind, Owner, Record};
 use libkernel::fs::pipe::Pipe;
 use libkernel::fs::tmpfs::Tmpfs;
 use libkernel::fs::{DeviceId, Fd, FdTable, FileType, OpenFlags, anonymous};
@@ -143,16 +144,20 @@ fn exhaustion() {
 /// What takes the kernel's memory for a program, however little each time, is refused while there is still some left for the kernel.
 fn kernel_memory_is_refused_to_programs_before_it_ends() {
     let event = || anonymous::open(EventFd::new(0, false), "event", OpenFlags::READ_WRITE).unwrap();
-    let (files, set) = (FdTable::new(), Epoll::new());
+    let (files, set, locks) = (FdTable::new(), Epoll::new(), FileLocks::new());
     let memory = Tmpfs::new("tmpfs", u64::MAX, u64::MAX);
     let new = NewInode { kind: FileType::Regular, permissions: 0o600, uid: 0, gid: 0, device: DeviceId::default() };
     let attempts = |name: &[u8]| {
         let file = event();
         let added = set.add(Fd(name.len() as i32), &file, 1, 0);
         let inserted = files.insert(file, false, 0, 1000);
-        [added.err(), inserted.err(), memory.root().create(name, &new).err()]
+        let owner = Owner::File(name.len());
+        let at = name.len() as u64 * 10;
+        let locked = locks.set(Record { first: at, last: at, kind: LockKind::Shared, owner, process: -1 });
+        let whole = locks.lock_whole(owner, LockKind::Shared);
+        [added.err(), inserted.err(), memory.root().create(name, &new).err(), locked.err(), whole.err()]
     };
-    assert_eq!(attempts(b"a"), [None; 3], "opening a file needs only the kernel's own memory");
+    assert_eq!(attempts(b"a"), [None; 5], "opening a file needs only the kernel's own memory");
     let reserve = frames::free_count();
     let mut taken = Vec::new();
     while !frames::low() {
@@ -160,10 +165,13 @@ fn kernel_memory_is_refused_to_programs_before_it_ends() {
     }
     let left = frames::free_count();
     assert!((reserve / 4..reserve * 3 / 4).contains(&left), "{left} of {reserve} frames are left");
-    assert_eq!(attempts(b"bc"), [Some(Errno::ENOMEM); 3]);
+    let (no_memory, no_lock) = (Some(Errno::ENOMEM), Some(Errno::ENOLCK));
+    assert_eq!(attempts(b"bc"), [no_memory, no_memory, no_memory, no_lock, no_lock]);
+    // What gives memory back is never refused.
+    assert_eq!(locks.clear(Owner::File(1), 0, 100), Ok(()));
     for frame in taken {
         // SAFETY: taken above, and used by nobody.
         unsafe { frames::free(frame) };
     }
-    assert_eq!(attempts(b"def"), [None; 3]);
+    assert_eq!(attempts(b"def"), [None; 5]);
 }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use libkernel::fs::{Fd, OpenFile};
 use libkernel::machine;
-use libkernel::memory::UserPtr;
+use libkernel::memory::{UserPtr, frames};
 use libkernel::poll::{self, PollEvents, PollTable};
 use libkernel::process::limits::Resource;
 use libkernel::signal::SignalSet;
@@ -106,12 +106,20 @@ async fn wait(cx: &Context, watches: &mut [Watch], deadline: Option<u64>, mask: 
     result
 }
 
+/// Whether there is memory for a set of so many files, which may be waited for as long as its program likes; `ENOMEM`. A thread has
+/// already been granted memory enough for a few.
+fn check_room(count: usize) -> Result<()> {
+    const FEW: usize = 64;
+    if count > FEW && frames::low() { Err(Errno::ENOMEM) } else { Ok(()) }
+}
+
 fn read_poll_set(cx: &Context, fds: UserPtr<linux::pollfd>, count: usize) -> Result<Vec<Watch>> {
     let limit = cx.thread.process().soft_limit(Resource::OpenFiles).unwrap_or(u64::MAX);
     if count as u64 > limit {
         return Err(Errno::EINVAL);
     }
     let (space, files) = (cx.thread.space(), cx.thread.files());
+    check_room(count)?;
     let mut watches = Vec::new();
     watches.try_reserve_exact(count)?;
     for index in 0..count {
@@ -214,6 +222,7 @@ impl Selection {
                         wanted |= events;
                     }
                 }
+                check_room(watches.len() + 1)?;
                 watches.try_reserve(1)?;
                 watches.push(Watch { fd, file: Some(files.get(fd)?), wanted, found: PollEvents::empty() });
             }

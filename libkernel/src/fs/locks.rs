@@ -9,6 +9,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::memory::frames;
 use crate::sync::{SpinLock, WaitQueue};
 use crate::{Errno, Result};
 
@@ -95,15 +96,20 @@ impl FileLocks {
     /// Locks a range, in place of whatever its owner had locked there.
     ///
     /// # Errors
-    /// `EAGAIN` for a conflict, `ENOLCK` for too many locks, `ENOMEM`.
+    /// `EAGAIN` for a conflict; `ENOLCK` for too many locks, or too little memory for one more; `ENOMEM`.
     pub fn set(&self, wanted: Record) -> Result<()> {
         let mut guard = self.state.lock();
+        if guard.is_none() && frames::low() {
+            return Err(Errno::ENOLCK);
+        }
         let state = guard.get_or_insert_default();
         if state.records.iter().any(|held| held.conflicts(&wanted)) {
             return Err(Errno::EAGAIN);
         }
+        state.check_room()?;
+        // For the lock, and for what is left behind it of one that it cuts.
+        state.records.try_reserve(2)?;
         state.cut(wanted.owner, wanted.first, wanted.last)?;
-        state.records.try_reserve(1)?;
         state.records.push(wanted);
         state.merge(wanted.owner);
         // A lock that became shared lets others in.
@@ -155,9 +161,13 @@ impl FileLocks {
     /// Locks the whole file as flock(2) does; a lock that `owner` has is exchanged for the new one.
     ///
     /// # Errors
-    /// `EAGAIN`, `ENOMEM`. After `EAGAIN` an old lock is gone, as flock(2) warns.
+    /// `EAGAIN`; `ENOLCK` where there is too little memory for one more; `ENOMEM`. After `EAGAIN` an old lock is gone, as flock(2) warns.
     pub fn lock_whole(&self, owner: Owner, kind: LockKind) -> Result<()> {
         let mut guard = self.state.lock();
+        let holds = guard.as_ref().is_some_and(|state| state.whole.iter().any(|held| held.0 == owner));
+        if !holds && frames::low() {
+            return Err(Errno::ENOLCK);
+        }
         let state = guard.get_or_insert_default();
         let before = state.whole.len();
         state.whole.retain(|held| held.0 != owner);
@@ -210,12 +220,17 @@ pub fn stop_waiting(owner: Owner) {
 }
 
 impl State {
+    /// Whether there may be one more record. `ENOLCK`.
+    fn check_room(&self) -> Result<()> {
+        if self.records.len() >= MAX_RECORDS || frames::low() { Err(Errno::ENOLCK) } else { Ok(()) }
+    }
+
     /// Takes a range out of the locks of `owner`; a lock around it falls into two.
     fn cut(&mut self, owner: Owner, first: u64, last: u64) -> Result<()> {
-        if self.records.len() >= MAX_RECORDS {
-            return Err(Errno::ENOLCK);
+        if self.records.iter().any(|held| held.owner == owner && held.first < first && last < held.last) {
+            self.check_room()?;
+            self.records.try_reserve(1)?;
         }
-        self.records.try_reserve(1)?;
         let mut tail = None;
         self.records.retain_mut(|held| {
             if held.owner != owner || held.last < first || last < held.first {
