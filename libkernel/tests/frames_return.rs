@@ -71,7 +71,7 @@ fn object(shared: bool) {
     for index in 0..PAGES {
         source.page(index, true).unwrap();
     }
-    let backing = Backing { source, name: None };
+    let backing = Backing { source, name: None, writer: None };
     let mut request = MapRequest::anonymous(PAGES * PAGE, RW).at(BASE).of(backing, 0);
     request.flags.set(VmaFlags::SHARED, shared);
     let space = AddressSpace::new(1, MemoryLimits::INITIAL).unwrap();

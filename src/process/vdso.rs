@@ -79,7 +79,7 @@ pub fn map(space: &AddressSpace) -> Option<u64> {
             protection,
             placement: Placement::Fixed,
             flags: VmaFlags::KERNEL | VmaFlags::NEVER_WRITE,
-            backing: Some(Backing { source: source.clone(), name: None }),
+            backing: Some(Backing { source: source.clone(), name: None, writer: None }),
             offset,
             populate: true,
         })

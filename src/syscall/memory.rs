@@ -117,9 +117,14 @@ fn request(cx: &Context, address: u64, length: u64, prot: u32, flags: u32, fd: F
         if !readable || shared && protection.contains(Protection::WRITE) && !writable {
             return Err(Errno::EACCES);
         }
-        request.flags.set(VmaFlags::NEVER_WRITE, shared && !writable);
+        let source = file.page_source()?;
+        let writer = if shared && writable { source.writer() } else { Ok(None) };
+        // A sealed file can still be mapped to be read.
+        let sealed = writer == Err(Errno::EPERM) && !protection.contains(Protection::WRITE);
+        request.flags.set(VmaFlags::NEVER_WRITE, shared && (!writable || sealed));
+        let writer = if sealed { None } else { writer? };
         let name = FileName { path: file.path().clone(), root: cx.thread.fs().root() };
-        request = request.of(Backing { source: file.page_source()?, name: Some(Arc::new(name)) }, offset);
+        request = request.of(Backing { source, name: Some(Arc::new(name)), writer }, offset);
     }
     Ok(request)
 }

@@ -40,7 +40,7 @@ pub use heap::KernelHeap;
 pub use mappings::Mappings;
 pub use page::Page;
 pub use plain::{FileLock, Plain};
-pub use source::PageSource;
+pub use source::{PageSource, Writer};
 pub use space::{Access, AddressSpace, FaultSignal, MapRequest, MemoryLimits, Placement};
 pub use tenant::Tenant;
 pub use user::UserPtr;

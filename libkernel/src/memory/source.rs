@@ -1,8 +1,15 @@
 //! [`PageSource`]: what a file mapping maps, whatever file system it belongs to.
 #![forbid(unsafe_code)]
 
+use alloc::sync::Arc;
+
 use super::{Mappings, Page};
 use crate::Result;
+
+/// As long as one of an object lives, a mapping may write to that object. Every mapping has a reference: so whatever is done with
+/// mappings, splitting and forking and exec among it, the count is right.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Writer;
 
 /// Pages by index, as a regular file, a shared memory object or a device has them.
 ///
@@ -31,6 +38,14 @@ pub trait PageSource: Send + Sync {
     /// [`Mappings::unmap_beyond`] then.
     fn mappings(&self) -> Option<&Mappings> {
         None
+    }
+
+    /// What a shared mapping that may write to the object has to hold on to; `None` for an object that is always writable.
+    ///
+    /// # Errors
+    /// `EPERM`: it is sealed against writing.
+    fn writer(&self) -> Result<Option<Arc<Writer>>> {
+        Ok(None)
     }
 
     /// Device number (as `stat` encodes it) and inode number, for `/proc/PID/maps`.

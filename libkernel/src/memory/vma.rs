@@ -9,7 +9,7 @@ use linux_raw_sys::general as linux;
 
 use super::address::{PAGE_SHIFT, VirtAddr};
 use super::descriptor::PageAccess;
-use super::source::PageSource;
+use super::source::{PageSource, Writer};
 
 bitflags! {
     /// What a program may do with a mapping: the `PROT_*` bits of mmap(2).
@@ -72,6 +72,8 @@ pub struct Backing {
     pub source: Arc<dyn PageSource>,
     /// The name; keeps the open file alive as long as it is mapped.
     pub name: Option<Arc<dyn MappingName>>,
+    /// What keeps the object writable, in shared mappings through which it may be written, now or after an mprotect(2).
+    pub writer: Option<Arc<Writer>>,
 }
 
 impl Backing {

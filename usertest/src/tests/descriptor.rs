@@ -2,7 +2,7 @@
 
 use super::tests;
 use crate::call;
-use crate::check::{fails, in_child, must};
+use crate::check::{exits, fails, in_child, must};
 use crate::sys::*;
 use libc::{O_APPEND, O_RDONLY, O_RDWR, O_TRUNC};
 
@@ -19,6 +19,8 @@ tests!("descriptor":
     closed_descriptor_is_ebadf_everywhere,
     close_range_closes_and_marks,
     memfd_is_a_file_and_can_be_sealed,
+    write_seal_waits_for_the_last_writable_mapping,
+    sealed_file_is_mapped_to_be_read_only,
     ioctl_of_a_file_is_enotty,
     unlinked_open_file_lives_on,
 );
@@ -162,6 +164,65 @@ fn memfd_is_a_file_and_can_be_sealed() {
     fails(write(fd, b"x"), libc::EPERM);
     fails(ftruncate(fd, 1), libc::EPERM);
     assert_eq!(must(fcntl(fd, libc::F_GET_SEALS, 0)) as i32, libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK);
+}
+
+fn sealable_file() -> Fd {
+    let fd = must(call!(SYS_memfd_create, c"sealable", libc::MFD_ALLOW_SEALING)) as Fd;
+    must(ftruncate(fd, PAGE as i64 * 4));
+    fd
+}
+
+fn write_seal_waits_for_the_last_writable_mapping() {
+    let seal = |fd, seal: i32| fcntl(fd, libc::F_ADD_SEALS, seal as usize);
+    // Mappings that may not write, or keep what they write to themselves, are in nobody's way.
+    let fd = sealable_file();
+    let reader =
+        must(open(&std::ffi::CString::new(format!("/proc/self/fd/{fd}")).unwrap_or_default(), libc::O_RDONLY, 0));
+    let shown = must(mmap(0, PAGE, libc::PROT_READ, libc::MAP_SHARED, reader, 0));
+    let copied = must(mmap(0, PAGE, RW, libc::MAP_PRIVATE, fd, 0));
+    must(seal(fd, libc::F_SEAL_WRITE));
+    poke(copied, 1u8);
+    assert_eq!((peek::<u8>(shown), peek::<u8>(copied)), (0, 1));
+
+    // A mapping that may become writable counts, in all its parts and copies.
+    let fd = sealable_file();
+    let at = must(mmap(0, 4 * PAGE, RW, libc::MAP_SHARED, fd, 0));
+    fails(seal(fd, libc::F_SEAL_WRITE), libc::EBUSY);
+    must(munmap(at + PAGE, PAGE));
+    must(mprotect(at, PAGE, libc::PROT_READ));
+    must(munmap(at + 2 * PAGE, 2 * PAGE));
+    fails(seal(fd, libc::F_SEAL_WRITE), libc::EBUSY);
+    let (go, held) = (must(pipe()), must(pipe()));
+    let child = spawn(|| {
+        must(write(held.1, b"x"));
+        must(read(go.0, &mut [0u8; 1]));
+        0
+    });
+    must(read(held.0, &mut [0u8; 1]));
+    let moved = must(call!(SYS_mremap, at, PAGE, 2 * PAGE, libc::MREMAP_MAYMOVE));
+    must(munmap(moved, 2 * PAGE));
+    fails(seal(fd, libc::F_SEAL_WRITE), libc::EBUSY);
+    must(write(go.1, b"x"));
+    exits(child, 0);
+    must(seal(fd, libc::F_SEAL_WRITE));
+    assert_eq!(must(fcntl(fd, libc::F_GET_SEALS, 0)) as i32, libc::F_SEAL_WRITE);
+}
+
+fn sealed_file_is_mapped_to_be_read_only() {
+    for seal in [libc::F_SEAL_WRITE, libc::F_SEAL_FUTURE_WRITE] {
+        let fd = sealable_file();
+        let before = (seal == libc::F_SEAL_FUTURE_WRITE).then(|| must(mmap(0, PAGE, RW, libc::MAP_SHARED, fd, 0)));
+        must(fcntl(fd, libc::F_ADD_SEALS, seal as usize));
+        fails(mmap(0, PAGE, RW, libc::MAP_SHARED, fd, 0), libc::EPERM);
+        let at = must(mmap(0, PAGE, libc::PROT_READ, libc::MAP_SHARED, fd, 0));
+        fails(mprotect(at, PAGE, RW), libc::EACCES);
+        must(mmap(0, PAGE, RW, libc::MAP_PRIVATE, fd, 0));
+        // What was mapped before stays writable.
+        if let Some(before) = before {
+            poke(before, 5u8);
+            assert_eq!(peek::<u8>(at), 5);
+        }
+    }
 }
 
 fn ioctl_of_a_file_is_enotty() {

@@ -4,6 +4,7 @@
 //! where it is written or mapped. Copies to and from programs run under the file's spin lock: they never sleep.
 #![forbid(unsafe_code)]
 
+use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use linux_raw_sys::general as linux;
@@ -13,7 +14,7 @@ use crate::fs::inode::WritePosition;
 use crate::fs::open_file::MAX_TRANSFER;
 use crate::io::{IoSink, IoSource};
 use crate::memory::page_index::{MAX_INDEX, PageIndex};
-use crate::memory::{PAGE_SIZE, Page};
+use crate::memory::{PAGE_SIZE, Page, Writer};
 use crate::sync::SpinLock;
 use crate::{Errno, Result};
 
@@ -36,6 +37,8 @@ struct Data {
     pages: PageIndex,
     /// What is seen below the pages, from offset 0.
     initial: &'static [u8],
+    /// What the mappings hold that may write to the file.
+    writer: Weak<Writer>,
 }
 
 impl Data {
@@ -150,7 +153,7 @@ impl Content {
     /// Forbids more (fcntl(2) `F_ADD_SEALS`).
     ///
     /// # Errors
-    /// `EPERM` where sealing is sealed, `EINVAL` for unknown seals.
+    /// `EPERM` where sealing is sealed, `EINVAL` for unknown seals; `EBUSY` for `F_SEAL_WRITE` while a mapping may write to the file.
     pub fn add_seals(&self, seals: u32) -> Result<()> {
         const KNOWN: u32 = linux::F_SEAL_SEAL
             | linux::F_SEAL_SHRINK
@@ -161,12 +164,30 @@ impl Content {
             return Err(Errno::EINVAL);
         }
         // The lock orders the seal behind writes that are under way.
-        let _data = self.data.lock();
+        let data = self.data.lock();
         if self.seals() & linux::F_SEAL_SEAL != 0 {
             return Err(Errno::EPERM);
         }
+        if seals & linux::F_SEAL_WRITE != 0 && data.writer.strong_count() > 0 {
+            return Err(Errno::EBUSY);
+        }
         self.seals.fetch_or(seals, Relaxed);
         Ok(())
+    }
+
+    /// What a mapping that may write to the file holds on to.
+    ///
+    /// # Errors
+    /// `EPERM` where the file is sealed against writing.
+    pub fn writer(&self) -> Result<Arc<Writer>> {
+        let mut data = self.data.lock();
+        self.check_seals(linux::F_SEAL_WRITE | linux::F_SEAL_FUTURE_WRITE)?;
+        if let Some(writer) = data.writer.upgrade() {
+            return Ok(writer);
+        }
+        let writer = Arc::new(Writer);
+        data.writer = Arc::downgrade(&writer);
+        Ok(writer)
     }
 
     fn check_seals(&self, seals: u32) -> Result<()> {

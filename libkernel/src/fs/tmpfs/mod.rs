@@ -32,7 +32,7 @@ use super::inode::{
 use super::metadata::{Attributes, DeviceId, FileType, Metadata};
 use super::pipe::Pipe;
 use crate::io::{IoSink, IoSource};
-use crate::memory::{Mappings, PAGE_SIZE, Page, PageSource};
+use crate::memory::{Mappings, PAGE_SIZE, Page, PageSource, Writer};
 use crate::sync::SpinLock;
 use crate::{Errno, Result};
 
@@ -211,7 +211,7 @@ impl TmpInode {
     /// Adds seals (`F_ADD_SEALS`).
     ///
     /// # Errors
-    /// `EPERM`, `EINVAL`.
+    /// `EPERM`, `EINVAL`, `EBUSY`.
     pub fn add_seals(&self, seals: u32) -> Result<()> {
         self.content()?.add_seals(seals)
     }
@@ -469,6 +469,10 @@ impl PageSource for TmpInode {
 
     fn mappings(&self) -> Option<&Mappings> {
         Some(&self.mappings)
+    }
+
+    fn writer(&self) -> Result<Option<Arc<Writer>>> {
+        self.content()?.writer().map(Some)
     }
 
     fn identity(&self) -> (u64, u64) {

@@ -90,7 +90,7 @@ impl AddressSpace {
         let mut backing = request.backing;
         if backing.is_none() && request.flags.contains(VmaFlags::SHARED) {
             check_fits(pages(length), request.flags)?;
-            backing = Some(Backing { source: SharedMemory::new(length), name: None });
+            backing = Some(Backing { source: SharedMemory::new(length), name: None, writer: None });
         }
         if let Some(backing) = &backing {
             self.note_mapping(backing)?;

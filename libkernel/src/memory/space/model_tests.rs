@@ -93,7 +93,8 @@ impl World {
                 let mut request = MapRequest::anonymous(count * PAGE, protection).at(address(page));
                 if let Some((object, index, shared)) = object {
                     request.flags.set(VmaFlags::SHARED, shared);
-                    request = request.of(Backing { source: objects[object].clone(), name: None }, index * PAGE);
+                    request =
+                        request.of(Backing { source: objects[object].clone(), name: None, writer: None }, index * PAGE);
                 }
                 assert_eq!(space.map(request), Ok(VirtAddr(address(page))));
                 for at in 0..count {

@@ -28,8 +28,9 @@ fn addresses_without_a_mapping_get_the_signals_of_linux() {
     assert_eq!(signal(0, Access::Read), maperr);
     assert_eq!(signal(u64::MAX, Access::Write), maperr);
     let object = SharedMemory::new(PAGE);
-    let request =
-        MapRequest::anonymous(3 * PAGE, Protection::READ).at(BASE).of(Backing { source: object, name: None }, 0);
+    let request = MapRequest::anonymous(3 * PAGE, Protection::READ)
+        .at(BASE)
+        .of(Backing { source: object, name: None, writer: None }, 0);
     space.map(request).unwrap();
     assert_eq!(signal(BASE, Access::Read), None);
     assert_eq!(signal(BASE, Access::Write), Some((linux::SIGSEGV, linux::SEGV_ACCERR as i32)));
@@ -178,7 +179,7 @@ fn advice_about_fork_is_followed() {
 fn maps_look_like_linux_s() {
     let space = space();
     let object = SharedMemory::new(4 * PAGE);
-    let backing = Backing { source: object, name: Some(Arc::new("/bin/true")) };
+    let backing = Backing { source: object, name: Some(Arc::new("/bin/true")), writer: None };
     space
         .map(MapRequest::anonymous(2 * PAGE, Protection::READ | Protection::EXECUTE).at(0x40_0000).of(backing, PAGE))
         .unwrap();
@@ -222,7 +223,7 @@ fn what_a_file_loses_its_mappings_lose_in_all_processes() {
         mappings: crate::memory::Mappings::new(),
     });
     let parent = space();
-    let backing = Backing { source: file.clone(), name: None };
+    let backing = Backing { source: file.clone(), name: None, writer: None };
     parent.map(MapRequest::anonymous(4 * PAGE, RW).at(BASE).of(backing.clone(), 2 * PAGE)).unwrap();
     parent.map(MapRequest::anonymous(4 * PAGE, RW).at(BASE + 16 * PAGE).of(backing, 0)).unwrap();
     parent.write_remote(BASE, &[1; 4 * PAGE_SIZE]).unwrap();

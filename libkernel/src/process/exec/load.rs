@@ -120,7 +120,7 @@ fn map_segment(
     let [file, zeros] = [&segment.file_pages, &segment.zero_pages()]
         .map(|range| (range.start.wrapping_add(bias), range.end.saturating_sub(range.start)));
     if file.1 > 0 {
-        let backing = Backing { source: source.clone(), name: Some(name.clone()) };
+        let backing = Backing { source: source.clone(), name: Some(name.clone()), writer: None };
         space.map(MapRequest::anonymous(file.1, protection).at(file.0).of(backing, segment.file_offset))?;
         let zero = &segment.zero;
         if protection.contains(Protection::WRITE) && !zero.is_empty() {
