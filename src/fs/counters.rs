@@ -52,14 +52,15 @@ fn interrupt_counts(_root: &Path, text: &mut Text) -> Result<()> {
 }
 
 fn messages(_root: &Path, text: &mut Text) -> Result<()> {
-    text.push(b"core sent received sgis coalesced to-itself allocations-in-interrupts\n")?;
+    text.push(b"core sent received sgis coalesced cut-short to-itself allocations-in-interrupts\n")?;
     for core in 0..online_cores() {
         let Some(counted) = message::statistics(core) else { continue };
         let (sent, sgis) = (counted.sent(), counted.interrupts());
         text.write_fmt(format_args!(
-            "{core} {sent} {} {sgis} {} {} {}\n",
+            "{core} {sent} {} {sgis} {} {} {} {}\n",
             counted.received(),
             sent.saturating_sub(sgis),
+            counted.cut_short(),
             counted.to_itself(),
             KernelHeap::allocations_in_interrupts_of(core),
         ))?;

@@ -130,24 +130,42 @@ fn publish(queue: &RunQueue<Runnable>) {
     }
 }
 
-/// Takes in what other cores sent. Any context of this core.
+/// Takes in a batch of what other cores sent. Interrupts are masked. What is left the executor takes in, at the scheduling point for which this
+/// asks then.
 pub fn receive_messages() {
-    while let Some(message) = message::receive() {
-        match message {
-            Message::Placed(runnable) => {
-                let arrival = if runnable.entity.is_new() { Arrival::Born } else { Arrival::Woken };
-                enqueue_here(runnable, arrival);
-            }
-            Message::Moved(runnable) => enqueue_here(runnable, Arrival::Moved),
-            // It may have gone to another core meanwhile; then the news follows it.
-            Message::Changed(news) => parameters_changed(&news.receive()),
-            Message::TimerCancelled(timer) => time::cancelled(&timer),
-            Message::Call(call) => call.run(),
-            Message::GraceRequest(request) => rcu::requested(request),
-            Message::GraceAnswer(answer) => rcu::answered(answer),
-            Message::Steal(request) => balance::answer(request),
-            Message::StealAnswer(request) => balance::answered(request),
+    let left = message::receive_batch(receive);
+    let core = core_local::this();
+    core.set_messages_left(left);
+    if left {
+        core.set_need_resched();
+    }
+}
+
+/// Takes in the next batch of what was left, if anything: at every scheduling point, the way into idle among them.
+#[inline]
+pub fn receive_rest() {
+    if core_local::this().messages_left() {
+        let interrupts = machine::mask_interrupts();
+        receive_messages();
+        machine::restore_interrupts(interrupts);
+    }
+}
+
+fn receive(message: Message) {
+    match message {
+        Message::Placed(runnable) => {
+            let arrival = if runnable.entity.is_new() { Arrival::Born } else { Arrival::Woken };
+            enqueue_here(runnable, arrival);
         }
+        Message::Moved(runnable) => enqueue_here(runnable, Arrival::Moved),
+        // It may have gone to another core meanwhile; then the news follows it.
+        Message::Changed(news) => parameters_changed(&news.receive()),
+        Message::TimerCancelled(timer) => time::cancelled(&timer),
+        Message::Call(call) => call.run(),
+        Message::GraceRequest(request) => rcu::requested(request),
+        Message::GraceAnswer(answer) => rcu::answered(answer),
+        Message::Steal(request) => balance::answer(request),
+        Message::StealAnswer(request) => balance::answered(request),
     }
 }
 

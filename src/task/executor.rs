@@ -19,6 +19,7 @@ pub fn run() -> ! {
     let mut next = None;
     loop {
         rcu::quiescent();
+        sched::receive_rest();
         next = match next {
             Some(task) => turn(&task),
             None => {

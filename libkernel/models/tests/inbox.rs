@@ -72,6 +72,45 @@ fn storm(senders: usize, each: usize, switches: Option<usize>) {
     });
 }
 
+/// As [`storm`], but the receiver takes one letter at a time and sleeps if neither inbox nor reader has more: it does not look for a letter
+/// first.
+fn one_at_a_time(senders: usize, each: usize, switches: Option<usize>) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = switches;
+    builder.check(move || {
+        let inbox = Arc::new(Inbox::<Sent>::new());
+        let interrupt = Arc::new(Notify::new());
+        let threads: Vec<_> = (0..senders)
+            .map(|sender| {
+                let (inbox, interrupt) = (inbox.clone(), interrupt.clone());
+                thread::spawn(move || {
+                    for number in 0..each {
+                        if inbox.push(letter(sender, number)) {
+                            interrupt.notify();
+                        }
+                    }
+                })
+            })
+            .collect();
+        let mut reader = Reader::new();
+        let mut received = 0;
+        while received < senders * each {
+            received += usize::from(reader.next(&inbox).is_some());
+            let left = !reader.is_empty() || !inbox.is_empty();
+            if received < senders * each && !left {
+                interrupt.wait();
+            }
+        }
+        threads.into_iter().for_each(|thread| assert!(thread.join().is_ok()));
+    });
+}
+
+#[test]
+fn what_a_batch_leaves_needs_no_interrupt() {
+    one_at_a_time(1, 3, None);
+    one_at_a_time(2, 2, Some(2));
+}
+
 #[test]
 fn two_senders_wake_a_sleeping_receiver() {
     storm(2, 1, None);

@@ -1,7 +1,7 @@
 //! The machine on a hosted target: threads play cores, the standard library plays the hardware.
 //!
-//! Each thread that asks gets a core number of its own (modulo [`MAX_CORES`](super::MAX_CORES)); interrupt masking is a counter
-//! of the thread; user memory is memory of the test process, reached by plain copies. A test that needs a
+//! Each thread that asks gets a core number of its own (modulo [`MAX_CORES`](super::MAX_CORES), the last of which nobody gets without naming
+//! it); interrupt masking is a counter of the thread; user memory is memory of the test process, reached by plain copies. A test that needs a
 //! certain core, or the addresses at which a fault happens, says so through the functions below.
 
 use core::cell::Cell;
@@ -121,7 +121,7 @@ impl Machine for Host {
 
     fn core_id() -> usize {
         CORE.get().unwrap_or_else(|| {
-            let core = NEXT_CORE.fetch_add(1, Ordering::Relaxed) % MAX_CORES;
+            let core = NEXT_CORE.fetch_add(1, Ordering::Relaxed) % (MAX_CORES - 1);
             CORE.set(Some(core));
             core
         })

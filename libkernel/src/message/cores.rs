@@ -8,6 +8,9 @@ use super::{Inbox, Message, Reader};
 use crate::machine::{self, MAX_CORES};
 use crate::per_cpu;
 
+/// How many messages a core takes in while its interrupts are masked, before it lets other interrupts come.
+pub const BATCH: usize = 32;
+
 #[repr(align(128))]
 struct Slot(Inbox<Message>);
 
@@ -24,6 +27,7 @@ pub struct Statistics {
     sent: AtomicU64,
     interrupts: AtomicU64,
     received: AtomicU64,
+    cut_short: AtomicU64,
     to_itself: AtomicU64,
 }
 
@@ -32,6 +36,7 @@ static STATISTICS: [Statistics; MAX_CORES] = [const {
         sent: AtomicU64::new(0),
         interrupts: AtomicU64::new(0),
         received: AtomicU64::new(0),
+        cut_short: AtomicU64::new(0),
         to_itself: AtomicU64::new(0),
     }
 }; MAX_CORES];
@@ -50,6 +55,11 @@ impl Statistics {
     /// Messages that the core received.
     pub fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
+    }
+
+    /// Batches after which messages were left for the next one.
+    pub fn cut_short(&self) -> u64 {
+        self.cut_short.load(Ordering::Relaxed)
     }
 
     /// Messages that the core sent to itself: always 0.
@@ -104,6 +114,21 @@ pub fn receive() -> Option<Message> {
     let message = READER.with(|reader| reader.next(inbox))?;
     count(|statistics| &statistics.received);
     Some(message)
+}
+
+/// Takes in the next messages of this core, at most [`BATCH`] of them. Interrupts are masked. Returns whether some are left: no interrupt may
+/// come for those, so the caller has to see to it that the core comes back before it sleeps.
+#[must_use = "nobody interrupts this core for what is left"]
+pub fn receive_batch(mut take: impl FnMut(Message)) -> bool {
+    for _ in 0..BATCH {
+        let Some(message) = receive() else { return false };
+        take(message);
+    }
+    let left = pending();
+    if left {
+        count(|statistics| &statistics.cut_short);
+    }
+    left
 }
 
 /// Whether this core has messages to receive. Exact with interrupts masked, as on the way into idle.

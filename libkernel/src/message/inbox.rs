@@ -146,7 +146,8 @@ impl<M: Post> Reader<M> {
         Self { first: ptr::null(), marker: PhantomData }
     }
 
-    /// The next message, if there is one. A bounded drain calls it a bounded number of times.
+    /// The next message, if there is one. A bounded drain calls it a bounded number of times, and does not sleep unless inbox and reader
+    /// are empty then.
     #[inline]
     pub fn next(&mut self, inbox: &Inbox<M>) -> Option<M> {
         if self.first.is_null() {

@@ -4,9 +4,10 @@
 //! ([`Inbox::push`] says so). A message carries the ownership of what it names; while it travels, that is in no other place. The
 //! nodes live in what is sent, so sending neither allocates nor fails. A core never sends to itself.
 //!
-//! A drain goes on until the inbox is empty. Its work is limited by how many tasks and timers concern the core, because whatever is sent is
-//! under way once: a task is sent again only after it has run, the news about one after it was received, a timer after it was let go of, a
-//! request after its answer. Calls are made by tasks, one at a time.
+//! A drain takes a batch. What is left stays with the receiver, in order, and the receiver comes back for it at each scheduling point and before
+//! it sleeps ([`receive_batch`]). How much can pile up is limited by how many tasks and timers concern the core, because whatever is sent
+//! is under way once: a task is sent again only after it has run, the news about one after it was received, a timer after it was let go of,
+//! a request after its answer. Calls are made by tasks, one at a time.
 
 mod call;
 mod cores;
@@ -21,7 +22,7 @@ use alloc::sync::Arc;
 use core::ptr::NonNull;
 
 pub use call::{Call, Entry, RemoteCall, remote_call};
-pub use cores::{Statistics, pending, receive, send, statistics, waiting};
+pub use cores::{BATCH, Statistics, pending, receive, receive_batch, send, statistics, waiting};
 pub use inbox::{Envelope, Inbox, Node, Post, Reader};
 pub use steal::StealRequest;
 

@@ -32,6 +32,35 @@ fn messages_arrive_in_order_and_only_the_first_asks_for_an_interrupt() {
 }
 
 #[test]
+fn a_core_takes_messages_in_by_batches_in_order_and_is_interrupted_once() {
+    const RECEIVER: usize = 31;
+    const COUNT: usize = 2 * super::BATCH + 5;
+    host::become_core(30);
+    let before = host::ipis_raised(RECEIVER);
+    let taken = Arc::new(std::sync::Mutex::new(Vec::new()));
+    for number in 0..COUNT {
+        let taken = taken.clone();
+        let (message, answer) = remote_call(move || taken.lock().unwrap().push(number));
+        send(RECEIVER, message);
+        drop(answer);
+    }
+    assert_eq!(host::ipis_raised(RECEIVER) - before, 1);
+    host::become_core(RECEIVER);
+    let take = |message| match message {
+        Message::Call(call) => call.run(),
+        other => panic!("{other:?}"),
+    };
+    for expected in [super::BATCH, 2 * super::BATCH, COUNT] {
+        assert!(pending());
+        assert_eq!(receive_batch(take), expected != COUNT);
+        assert!(taken.lock().unwrap().iter().copied().eq(0..expected));
+    }
+    assert!(!pending());
+    assert_eq!(statistics(RECEIVER).unwrap().cut_short(), 2);
+    assert!(!receive_batch(take));
+}
+
+#[test]
 fn what_nobody_reads_is_dropped_with_the_inbox() {
     let (task, runnable) = sleeping_task("unread");
     let inbox = Inbox::<Message>::new();

@@ -20,6 +20,7 @@ pub struct CoreLocal {
     id: Cell<usize>,
     emergency_stack_top: Cell<usize>,
     need_resched: AtomicBool,
+    messages_left: AtomicBool,
     interrupt_depth: AtomicU32,
 }
 
@@ -31,6 +32,7 @@ static CORES: [CoreLocal; MAX_CORES] = [const {
         id: Cell::new(0),
         emergency_stack_top: Cell::new(0),
         need_resched: AtomicBool::new(false),
+        messages_left: AtomicBool::new(false),
         interrupt_depth: AtomicU32::new(0),
     }
 }; MAX_CORES];
@@ -84,6 +86,18 @@ impl CoreLocal {
         let asked = self.need_resched();
         self.need_resched.store(false, Ordering::Relaxed);
         asked
+    }
+
+    /// Whether messages were left for the next scheduling point.
+    #[inline]
+    pub fn messages_left(&self) -> bool {
+        self.messages_left.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether messages are left for the next scheduling point.
+    #[inline]
+    pub fn set_messages_left(&self, left: bool) {
+        self.messages_left.store(left, Ordering::Relaxed);
     }
 
     /// Whether an interrupt handler is running.
