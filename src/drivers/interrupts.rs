@@ -67,11 +67,12 @@ pub fn register_shared(spi: u32, name: &'static str, handler: fn(), core: usize)
     gic::enable_shared(spi, core);
 }
 
-/// Serves all pending interrupts of this core. Interrupts are masked.
+/// Serves one pending interrupt of this core. Interrupts are masked; the next one comes when they are not any more, so that no number of them
+/// keeps them masked for longer than one handler takes.
 pub fn handle() {
     let core = core_local::this();
     core.enter_interrupt();
-    while let Some(interrupt) = gic::acknowledge() {
+    if let Some(interrupt) = gic::acknowledge() {
         let number = interrupt.number as usize;
         if let Some(count) = COUNTS.get(core.id()).and_then(|Counts(counts)| counts.get(number)) {
             count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);

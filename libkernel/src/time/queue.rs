@@ -49,17 +49,11 @@ impl TimerQueue {
         timer.state().retire();
     }
 
-    /// Takes out the first timer that is due at `now`. It has to be told to wake its user, without this queue borrowed.
+    /// Takes out the first timer that is due at `now`. It has to be told to [`expire`](Timer::expire), without this queue borrowed.
     #[must_use]
     pub(super) fn pop_due(&mut self, now: u64) -> Option<Arc<Timer>> {
-        while self.first_deadline().is_some_and(|deadline| deadline <= now) {
-            let timer = self.timers.pop_first()?.into_timer();
-            if timer.state().expire() {
-                return Some(timer);
-            }
-            // Cancelled elsewhere; the message that says so will retire it.
-        }
-        None
+        self.timers.first().filter(|timer| timer.key().0 <= now)?;
+        Some(self.timers.pop_first()?.into_timer())
     }
 }
 

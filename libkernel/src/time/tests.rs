@@ -1,11 +1,13 @@
 //! Tests of timers, on the hosted machine with its clock stopped.
 
+use super::core_timer::BATCH;
 use super::*;
 use crate::machine::host;
 use crate::message::{self, Message};
 use crate::sync::WaitQueue;
 use crate::task::{self, Activity, Task};
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
 
 /// Runs `action` as a core of its own, with the clock at 0.
@@ -137,6 +139,32 @@ fn an_alarm_can_be_set_again_and_cleared() {
         drop(alarm);
         drop(waker);
         assert_eq!(Arc::strong_count(&rings), 1);
+    });
+}
+
+#[test]
+fn many_timers_of_one_instant_go_off_by_batches_without_delay() {
+    on_core(26, || {
+        const COUNT: usize = 2 * BATCH + 5;
+        let woken = Arc::new(AtomicUsize::new(0));
+        let tasks: Vec<_> = (0..COUNT)
+            .map(|_| {
+                let woken = woken.clone();
+                spawn(async move {
+                    sleep_until(100).await;
+                    woken.fetch_add(1, Ordering::Relaxed);
+                })
+            })
+            .collect();
+        host::set_clock(Some(100));
+        for expected in [BATCH, 2 * BATCH, COUNT] {
+            assert!(host::armed_timer().is_some_and(|deadline| deadline <= 100), "the interrupt comes at once");
+            expire(100);
+            task::host::run_until_idle();
+            assert_eq!(woken.load(Ordering::Relaxed), expected);
+        }
+        assert_eq!(host::armed_timer(), None);
+        drop(tasks);
     });
 }
 

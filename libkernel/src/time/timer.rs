@@ -98,6 +98,13 @@ impl Timer {
         self.state.arm().then(|| Armed(self.clone()))
     }
 
+    /// It is out of the queue because it is due: wakes the user, unless it was cancelled elsewhere. Then the message that says so retires it.
+    pub(super) fn expire(&self) {
+        if self.state.expire() {
+            self.wake();
+        }
+    }
+
     /// Wakes the user.
     pub(super) fn wake(&self) {
         if let Some(waker) = self.take_waker() {
