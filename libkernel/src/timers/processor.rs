@@ -19,14 +19,14 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::task::{Poll, Waker};
 
 use crate::fs::sysfs::online_cores;
-use crate::message::{self, remote_call};
+use crate::message::{self, Message};
 use crate::process::clock::SECOND;
 use crate::process::limits::{INFINITY, Limit, Resource};
 use crate::process::processor_clock::{ProcessorClock, ProcessorTime, Subject};
 use crate::process::{Process, Thread};
 use crate::signal::Signal;
 use crate::sync::{IrqSpinLock, SetOnce};
-use crate::task::{self, Activity, WaitLocation};
+use crate::task::{self, Activity, Changed, WaitLocation};
 use crate::time::Alarm;
 use crate::{Errno, Result, machine, per_cpu};
 
@@ -149,29 +149,23 @@ fn enforce_limit(thread: &Thread) {
     }
 }
 
-/// Makes the running threads among those that `concerned` selects begin a new turn.
+/// Makes the running threads among those that `concerned` selects begin a new turn. Does not allocate: the news that travels is part of the
+/// task, and who receives it for a task that runs asks for the scheduler.
 fn disturb(process: &Process, concerned: impl Fn(&Arc<Thread>) -> bool) {
-    let mut cores = 0u64;
     process.for_each_thread(|thread| {
-        if let Some(task) = thread.task()
-            && task.activity() == Activity::Running
-            && concerned(thread)
-        {
-            cores |= 1u64.unbounded_shl(task.accounting().last_core() as u32);
+        let Some(task) = thread.task().filter(|task| task.activity() == Activity::Running) else { return };
+        if !concerned(thread) {
+            return;
         }
-    });
-    while cores != 0 {
-        let core = cores.trailing_zeros() as usize;
-        cores &= cores - 1;
         let interrupts = machine::mask_interrupts();
+        let core = task.accounting().last_core();
         if core == machine::core_id() {
             task::preempt();
-        } else {
-            let (message, _answer) = remote_call(task::preempt);
-            message::send(core, message);
+        } else if let Some(news) = Changed::announce(task) {
+            message::send(core, Message::Changed(news));
         }
         machine::restore_interrupts(interrupts);
-    }
+    });
 }
 
 impl ProcessorAlarms {
