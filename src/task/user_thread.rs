@@ -87,7 +87,8 @@ async fn begin_first(cx: &mut Context, task: &Task) {
     task.parameters().set_affinity(AffinityMask::ALL);
 }
 
-/// The thread's loop. A block, for it uses the context where it was captured; an async function would keep room for a second one.
+/// The thread's loop.
+#[expect(clippy::manual_async_fn, reason = "a block uses the context where it was captured; a function would keep room for a second one")]
 fn body(mut cx: Context, first: bool) -> impl Future<Output = ()> + Send {
     async move {
         // Known before the task is woken for the first time.
