@@ -88,7 +88,7 @@ async fn begin_first(cx: &mut Context, task: &Task) {
 }
 
 /// The thread's loop.
-#[expect(clippy::manual_async_fn, reason = "a block uses the context where it was captured; a function would keep room for a second one")]
+#[expect(clippy::manual_async_fn, reason = "an async function would keep room for a second context")]
 fn body(mut cx: Context, first: bool) -> impl Future<Output = ()> + Send {
     async move {
         // Known before the task is woken for the first time.
