@@ -12,6 +12,7 @@ mod realtime_tests;
 mod replay;
 mod scenarios;
 mod shadow;
+mod simulated_machine;
 mod simulation;
 
 use super::*;
