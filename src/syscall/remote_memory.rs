@@ -60,10 +60,10 @@ impl Copy {
         let own = stretches(&here, own.0, own.1)?;
         let theirs = stretches(&here, theirs.0, theirs.1)?;
         let target = Pid::new(pid).and_then(table::thread).ok_or(Errno::ESRCH)?;
-        let allowed = Arc::ptr_eq(target.process(), cx.thread.process())
-            || target.with_credentials(|theirs| {
-                cx.thread.with_credentials(|mine| mine.may_inspect(theirs, target.process().dumpable()))
-            });
+        let allowed = Arc::ptr_eq(target.process(), cx.thread.process()) || {
+            let theirs = target.credentials();
+            cx.thread.with_credentials(|mine| mine.may_inspect(&theirs, target.process().dumpable()))
+        };
         if !allowed {
             return Err(Errno::EPERM);
         }

@@ -43,7 +43,8 @@ pub(super) fn check_permission(cx: &Context, target: &Process, signal: Option<Si
     if core::ptr::eq(Arc::as_ptr(cx.thread.process()), target) {
         return Ok(());
     }
-    let allowed = cx.thread.with_credentials(|own| own.may_signal(target.user_ids()));
+    let theirs = target.user_ids();
+    let allowed = cx.thread.with_credentials(|own| own.may_signal(theirs));
     let same_session = signal == Some(Signal::CONT) && target.session_id() == cx.thread.process().session_id();
     if allowed || same_session { Ok(()) } else { Err(Errno::EPERM) }
 }

@@ -14,6 +14,7 @@ tests!("remote":
     writing_breaks_copy_on_write,
     bad_arguments_of_remote_copies_fail,
     strangers_memory_is_closed,
+    two_that_read_each_other_and_signal_each_other_get_on,
     barriers_need_registration,
     barriers_order_what_plain_stores_and_loads_do_not [30],
 );
@@ -140,6 +141,34 @@ fn strangers_memory_is_closed() {
         let mut buffer = [0u8; 8];
         fails(copy(READ, parent, &[[buffer.as_mut_ptr() as usize, 8]], &[[at, 8]]), libc::EPERM);
     });
+}
+
+fn two_that_read_each_other_and_signal_each_other_get_on() {
+    const ROUNDS: usize = 3_000;
+    let at = pages(1);
+    set_byte(at, 7);
+    let meddle = |other: Pid| {
+        let mut found = [0u8];
+        let own = [[found.as_mut_ptr().expose_provenance(), 1]];
+        for _ in 0..ROUNDS {
+            assert_eq!(copy(READ, other, &own, &[[at, 1]]), Ok(1));
+            must(kill(other, 0));
+        }
+        assert_eq!(found, [7]);
+    };
+    let (parent, done) = (getpid(), must(pipe()));
+    let (child, go) = child(
+        || {},
+        || {
+            meddle(parent);
+            // Who has ended has no memory to read.
+            must(read(done.0, &mut [0])) == 1
+        },
+    );
+    must(write(go, b"x"));
+    meddle(child);
+    must(write(done.1, b"x"));
+    exits(child, 0);
 }
 
 fn barriers_need_registration() {
