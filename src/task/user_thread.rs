@@ -8,6 +8,7 @@
 
 use alloc::sync::Arc;
 use core::future::Future;
+use core::future::poll_fn;
 use core::pin::Pin;
 use core::task::Poll;
 
@@ -91,8 +92,8 @@ async fn begin_first(cx: &mut Context, task: &Task) {
 #[expect(clippy::manual_async_fn, reason = "an async function would keep room for a second context")]
 fn body(mut cx: Context, first: bool) -> impl Future<Output = ()> + Send {
     async move {
-        // Known before the task is woken for the first time.
-        let Some(task) = cx.thread.task().cloned() else { return };
+        // A signal may wake the task before its creator has told the thread about it. The creator wakes it then.
+        let task = poll_fn(|_| cx.thread.task().cloned().map_or(Poll::Pending, Poll::Ready)).await;
         if first {
             begin_first(&mut cx, &task).await;
         }

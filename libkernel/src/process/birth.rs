@@ -86,9 +86,10 @@ impl Unborn {
             None => self.join_process(&task)?,
             Some(kinship) => self.join_family(creator, kinship, &task)?,
         }
-        thread.set_task(task);
         count_birth();
         accounts::begin(thread.with_credentials(|credentials| credentials.uid.real));
+        // From here on a signal may start it.
+        thread.set_task(task);
         Ok(thread)
     }
 
