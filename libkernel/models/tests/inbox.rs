@@ -2,7 +2,7 @@
 
 use libkernel_models::inbox::{Envelope, Inbox, Node, Post, Reader};
 use loom::sync::{Arc, Notify};
-use loom::thread;
+use loom::thread::{self, JoinHandle};
 use std::ptr::NonNull;
 
 struct Letter {
@@ -33,6 +33,26 @@ fn letter(sender: usize, number: usize) -> Sent {
     Sent(Box::new(Letter { node: Node::new(), sender, number }))
 }
 
+/// Starts `senders` cores that send `each` letters, and interrupt the receiver where they have to.
+fn start_senders(
+    senders: usize,
+    each: usize,
+    inbox: &Arc<Inbox<Sent>>,
+    interrupt: &Arc<Notify>,
+) -> Vec<JoinHandle<()>> {
+    let start = |sender| {
+        let (inbox, interrupt) = (inbox.clone(), interrupt.clone());
+        thread::spawn(move || {
+            for number in 0..each {
+                if inbox.push(letter(sender, number)) {
+                    interrupt.notify();
+                }
+            }
+        })
+    };
+    (0..senders).map(start).collect()
+}
+
 /// `senders` cores send `each` letters; the receiver sleeps whenever its inbox is empty and only an interrupt wakes it.
 ///
 /// `switches` bounds the forced thread switches of one run, where all interleavings would be too many.
@@ -42,18 +62,7 @@ fn storm(senders: usize, each: usize, switches: Option<usize>) {
     builder.check(move || {
         let inbox = Arc::new(Inbox::<Sent>::new());
         let interrupt = Arc::new(Notify::new());
-        let threads: Vec<_> = (0..senders)
-            .map(|sender| {
-                let (inbox, interrupt) = (inbox.clone(), interrupt.clone());
-                thread::spawn(move || {
-                    for number in 0..each {
-                        if inbox.push(letter(sender, number)) {
-                            interrupt.notify();
-                        }
-                    }
-                })
-            })
-            .collect();
+        let threads = start_senders(senders, each, &inbox, &interrupt);
         let mut reader = Reader::new();
         let mut expected = vec![0; senders];
         while expected.iter().sum::<usize>() < senders * each {
@@ -80,18 +89,7 @@ fn one_at_a_time(senders: usize, each: usize, switches: Option<usize>) {
     builder.check(move || {
         let inbox = Arc::new(Inbox::<Sent>::new());
         let interrupt = Arc::new(Notify::new());
-        let threads: Vec<_> = (0..senders)
-            .map(|sender| {
-                let (inbox, interrupt) = (inbox.clone(), interrupt.clone());
-                thread::spawn(move || {
-                    for number in 0..each {
-                        if inbox.push(letter(sender, number)) {
-                            interrupt.notify();
-                        }
-                    }
-                })
-            })
-            .collect();
+        let threads = start_senders(senders, each, &inbox, &interrupt);
         let mut reader = Reader::new();
         let mut received = 0;
         while received < senders * each {
