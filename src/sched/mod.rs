@@ -34,7 +34,8 @@ impl Scheduler for Cores {
     fn enqueue(runnable: Runnable) {
         let _here = Hold::new();
         let arrival = if runnable.entity.is_new() { Arrival::Born } else { Arrival::Woken };
-        place(runnable, arrival);
+        let target = placement::choose(runnable.task(), arrival);
+        if target == machine::core_id() { enqueue_at_once(runnable, arrival) } else { send(target, runnable, arrival) }
     }
 
     fn preempt() {
@@ -61,7 +62,6 @@ pub fn init() {
 }
 
 /// Queues a task on the core where it belongs.
-#[inline]
 fn place(runnable: Runnable, arrival: Arrival) {
     let target = placement::choose(runnable.task(), arrival);
     if target == machine::core_id() { enqueue_here(runnable, arrival) } else { send(target, runnable, arrival) }
@@ -77,7 +77,15 @@ fn send(target: usize, runnable: Runnable, arrival: Arrival) {
     message::send(target, message);
 }
 
+/// Queues a task on this core, if it may be here; else it goes to another one.
+#[inline(never)]
 fn enqueue_here(runnable: Runnable, arrival: Arrival) {
+    enqueue_at_once(runnable, arrival);
+}
+
+/// As [`enqueue_here`], for the path of every wake.
+#[inline(always)]
+fn enqueue_at_once(runnable: Runnable, arrival: Arrival) {
     let (accounting, core) = (runnable.task().accounting(), machine::core_id());
     if accounting.last_core() != core && !runnable.entity.is_new() {
         accounting.migrations.add(1);
@@ -110,14 +118,25 @@ fn enqueue_here(runnable: Runnable, arrival: Arrival) {
 
 /// Carries a decision out: the flag for the next scheduling point, or the timer for the end of the slice. While the core has yet to
 /// come to its scheduling point the slice is over, and the timer has nothing to say: it would interrupt without end.
-#[inline]
+#[inline(always)]
 fn honour(queue: &RunQueue<Runnable>, decision: Preemption) {
     publish(queue);
     let core = core_local::this();
     if decision == Preemption::Reschedule {
         core.set_need_resched();
     }
-    time::set_slice_end(if core.need_resched() { None } else { queue.slice_end() });
+    if !core.need_resched() {
+        arm_slice_end(queue);
+    }
+}
+
+/// Sees to it that the end of the running task's slice is noticed, if anybody waits for it. A slice that ends later than the timer is armed
+/// for needs nothing: the timer arms itself anew.
+#[inline(always)]
+fn arm_slice_end(queue: &RunQueue<Runnable>) {
+    if let Some(end) = queue.slice_end() {
+        time::arm_by(end);
+    }
 }
 
 /// Tells the other cores how long this one's queue is.
@@ -171,17 +190,17 @@ fn receive(message: Message) {
 
 /// The timer interrupt: wakes what is due, and ends the slice if it is over.
 pub fn timer_due() {
-    if time::expire(machine::monotonic_ns()) {
-        QUEUE.with(|queue| {
-            let now = machine::monotonic_ns();
-            let decision = queue.update(now);
-            // Who chooses looks after that.
-            if decision == Preemption::Continue && queue.relief_is_due(now) {
-                balance::relieve(queue, now);
-            }
-            honour(queue, decision);
-        });
-    }
+    time::expire(machine::monotonic_ns());
+    QUEUE.with(|queue| {
+        let now = machine::monotonic_ns();
+        let is_over = queue.slice_end().is_some_and(|end| end <= now);
+        let decision = if is_over { queue.update(now) } else { Preemption::Continue };
+        // Who chooses looks after that.
+        if is_over && decision == Preemption::Continue && queue.relief_is_due(now) {
+            balance::relieve(queue, now);
+        }
+        honour(queue, decision);
+    });
 }
 
 /// The task to poll next, if there is one; it is the core's current one until [`finish_turn`].
@@ -193,7 +212,7 @@ pub fn next() -> Option<Arc<Task>> {
         if queue.relief_is_due(now) {
             balance::relieve(queue, now);
         }
-        time::set_slice_end(queue.slice_end());
+        arm_slice_end(queue);
         task
     });
     settle(picked)
@@ -208,7 +227,7 @@ fn choose(queue: &mut RunQueue<Runnable>, now: u64) -> Option<Arc<Task>> {
 #[inline(always)]
 fn pick(queue: &mut RunQueue<Runnable>, now: u64) -> Option<Arc<Task>> {
     let task = choose(queue, now);
-    time::set_slice_end(queue.slice_end());
+    arm_slice_end(queue);
     task
 }
 

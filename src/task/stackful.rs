@@ -314,7 +314,7 @@ pub fn leave_interrupt() {
         user_memory::forbid_access();
         anchor.leave(State::Preempted);
     } else {
-        time::set_slice_end(Some(machine::monotonic_ns() + RETRY));
+        time::arm_by(machine::monotonic_ns() + RETRY);
     }
 }
 
@@ -323,7 +323,7 @@ pub fn preemption_point() {
     if registers::interrupts_masked() {
         let core = core_local::this();
         if core.need_resched() && !core.in_interrupt() {
-            time::set_slice_end(Some(machine::monotonic_ns()));
+            time::arm_by(machine::monotonic_ns());
         }
         return;
     }

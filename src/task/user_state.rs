@@ -4,7 +4,7 @@
 //! comes back to a core which still holds its FP registers need not load them.
 
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use libkernel::Result;
 use libkernel::machine::{self, MAX_CORES};
@@ -24,9 +24,15 @@ struct Loaded {
 static LOADED: [Loaded; MAX_CORES] =
     [const { Loaded { owner: AtomicU64::new(NOBODY), access: AtomicBool::new(false) } }; MAX_CORES];
 
+/// For how many polls a thread that used FP is taken to use it again; then it has to show it anew. So what uses FP seldom does not pay for
+/// saving its registers at each poll.
+const EAGER_POLLS: u8 = 16;
+
 /// State that only the polling core touches.
 pub struct UserState {
     number: u64,
+    /// For how many polls more access is on from the beginning.
+    eager: AtomicU8,
     fp: UnsafeCell<FpState>,
     /// The core that loaded the FP registers last.
     fp_core: AtomicUsize,
@@ -48,6 +54,7 @@ impl UserState {
         static LAST: AtomicU64 = AtomicU64::new(NOBODY);
         Self {
             number: LAST.fetch_add(1, Ordering::Relaxed) + 1,
+            eager: AtomicU8::new(0),
             fp: UnsafeCell::new(fp),
             fp_core: AtomicUsize::new(usize::MAX),
         }
@@ -58,10 +65,15 @@ impl UserState {
             && self.fp_core.load(Ordering::Relaxed) == machine::core_id()
     }
 
-    /// A poll begins: FP access is on exactly if this core holds the thread's registers.
+    /// A poll begins: FP access is on exactly if the thread used it lately, and this core still holds its registers.
+    #[inline]
     pub fn begin_poll(&self) {
         let Some(loaded) = loaded() else { return };
-        let access = self.is_loaded(loaded);
+        let eager = self.eager.load(Ordering::Relaxed);
+        let access = eager != 0 && self.is_loaded(loaded);
+        if access {
+            self.eager.store(eager - 1, Ordering::Relaxed);
+        }
         if loaded.access.load(Ordering::Relaxed) != access {
             fp::set_access(access);
             loaded.access.store(access, Ordering::Relaxed);
@@ -80,11 +92,15 @@ impl UserState {
         }
     }
 
-    /// The thread used an FP instruction while access was off: loads its registers.
+    /// The thread used an FP instruction while access was off: loads its registers, unless this core still holds them.
     pub fn load_fp(&self) {
         let Some(loaded) = loaded() else { return };
         fp::set_access(true);
         loaded.access.store(true, Ordering::Relaxed);
+        self.eager.store(EAGER_POLLS, Ordering::Relaxed);
+        if self.is_loaded(loaded) {
+            return;
+        }
         // SAFETY: as in `save_fp`.
         unsafe { &*self.fp.get() }.load();
         loaded.owner.store(self.number, Ordering::Relaxed);

@@ -194,7 +194,9 @@ impl<T: Schedulable> FairQueue<T> {
         };
         if let Some(next) = next {
             self.average.subtract(next.entity().share());
-            self.put_back();
+            if self.current.is_some() {
+                self.put_back();
+            }
             self.current = Some(next);
             self.charged = now;
             self.protect();

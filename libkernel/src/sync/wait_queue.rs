@@ -391,12 +391,24 @@ impl<Q: QueueRef> Listener<Q> {
     }
 
     /// Takes the listener off the queue. A wake that was not answered was for something else than what ends the wait.
+    #[inline]
     pub fn leave(self: Pin<&mut Self>) {
         // SAFETY: nothing is moved out of the listener.
         unsafe { self.get_unchecked_mut() }.unlink_and_pass_on();
     }
 
+    #[inline]
     fn unlink_and_pass_on(&mut self) {
+        match self.waiter.state.load(Ordering::Acquire) {
+            IDLE => {}
+            // Off the queue, and with nobody to pass it on to.
+            WOKEN if self.mode == WaitMode::Shared => self.waiter.state.store(IDLE, Ordering::Relaxed),
+            _ => self.unlink_and_pass_on_in_full(),
+        }
+    }
+
+    #[inline(never)]
+    fn unlink_and_pass_on_in_full(&mut self) {
         if self.unlink() {
             self.waiter.state.store(IDLE, Ordering::Relaxed);
             if self.mode == WaitMode::Exclusive {
@@ -425,6 +437,7 @@ impl<Q: QueueRef> Listener<Q> {
 }
 
 impl<Q: QueueRef> Drop for Listener<Q> {
+    #[inline]
     fn drop(&mut self) {
         self.unlink_and_pass_on();
     }

@@ -4,58 +4,64 @@
 //! with nothing borrowed.
 
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Timer, TimerQueue};
-use crate::machine;
+use crate::machine::{self, MAX_CORES};
 use crate::message::{self, Message};
 use crate::per_cpu;
 
 /// How many timers one interrupt serves, with interrupts masked, before it lets other interrupts come.
 pub(super) const BATCH: usize = 32;
 
-struct CoreTimer {
-    queue: TimerQueue,
-    slice_end: Option<u64>,
-    armed: Option<u64>,
-}
+/// What the hardware of a core is armed for, in nanoseconds.
+#[repr(align(128))]
+struct Armed(AtomicU64);
+
+/// It is not armed.
+const NEVER: u64 = u64::MAX;
+
+/// Each entry is touched by its own core alone, with interrupts masked.
+static ARMED: [Armed; MAX_CORES] = [const { Armed(AtomicU64::new(NEVER)) }; MAX_CORES];
 
 per_cpu! {
-    static TIMER: CoreTimer = CoreTimer { queue: TimerQueue::new(), slice_end: None, armed: None };
+    static TIMERS: TimerQueue = TimerQueue::new();
 }
 
-impl CoreTimer {
-    fn next_event(&self) -> Option<u64> {
-        match (self.queue.first_deadline(), self.slice_end) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+impl Armed {
+    #[inline]
+    fn of_this_core() -> Option<&'static Self> {
+        ARMED.get(machine::core_id())
     }
 
-    /// Sets the hardware if what it is set to is not what comes next.
-    fn rearm(&mut self) {
-        let next = self.next_event();
-        if next != self.armed {
-            self.armed = next;
-            machine::arm_timer(next);
-        }
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 
-    /// Sets the hardware only if the next event is earlier; a timer armed too early does no harm.
-    fn advance(&mut self) {
-        if let Some(next) = self.next_event()
-            && self.armed.is_none_or(|armed| next < armed)
-        {
-            self.armed = Some(next);
-            machine::arm_timer(Some(next));
-        }
+    #[inline(never)]
+    fn set(&self, deadline: u64) {
+        self.0.store(deadline, Ordering::Relaxed);
+        machine::arm_timer(Some(deadline).filter(|&deadline| deadline != NEVER));
+    }
+}
+
+/// Has this core interrupted at `deadline` (nanoseconds) or earlier: a timer armed too early does no harm. Interrupts are masked.
+#[inline]
+pub fn arm_by(deadline: u64) {
+    if let Some(armed) = Armed::of_this_core()
+        && deadline < armed.get()
+    {
+        armed.set(deadline);
     }
 }
 
 /// Starts an idle timer on this core; `false` if it is not idle.
 pub(super) fn start(timer: &Arc<Timer>, deadline: u64) -> bool {
-    TIMER.with(|core| {
-        let started = core.queue.start(timer, machine::core_id() as u32, deadline);
-        core.advance();
+    TIMERS.with(|queue| {
+        let started = queue.start(timer, machine::core_id() as u32, deadline);
+        if let Some(first) = queue.first_deadline() {
+            arm_by(first);
+        }
         started
     })
 }
@@ -68,7 +74,7 @@ pub(super) fn cancel(timer: &Arc<Timer>) {
     let interrupts = machine::mask_interrupts();
     let home = timer.home() as usize;
     if home == machine::core_id() {
-        TIMER.with(|core| core.queue.remove_cancelled(timer));
+        TIMERS.with(|queue| queue.remove_cancelled(timer));
         if timer.is_movable() {
             drop(timer.take_waker());
         }
@@ -80,48 +86,39 @@ pub(super) fn cancel(timer: &Arc<Timer>) {
 
 /// What a core does with [`Message::TimerCancelled`].
 pub fn cancelled(timer: &Arc<Timer>) {
-    TIMER.with(|core| core.queue.remove_cancelled(timer));
+    TIMERS.with(|queue| queue.remove_cancelled(timer));
     if timer.is_movable() {
         timer.wake();
     }
 }
 
-/// What the timer interrupt does: wakes what is due at `now`, at most [`BATCH`] timers, and arms the timer for what comes next: at once, if more
-/// is due. Returns whether the slice of the running task has ended; it counts as not set then.
-pub fn expire(now: u64) -> bool {
+/// What the timer interrupt does: wakes what is due at `now`, at most [`BATCH`] timers, and arms the hardware for the next timer: at once, if
+/// more is due. What else was to be interrupted for has to be armed again.
+pub fn expire(now: u64) {
     for _ in 0..BATCH {
-        let Some(timer) = TIMER.with(|core| core.queue.pop_due(now)) else { break };
+        let Some(timer) = TIMERS.with(|queue| queue.pop_due(now)) else { break };
         timer.expire();
     }
-    TIMER.with(|core| {
-        let ended = core.slice_end.is_some_and(|end| end <= now);
-        if ended {
-            core.slice_end = None;
-        }
-        core.armed = None;
-        machine::arm_timer(None);
-        core.rearm();
-        ended
-    })
-}
-
-/// Says when the slice of the running task ends; `None` if nobody waits for its core.
-pub fn set_slice_end(end: Option<u64>) {
-    TIMER.with(|core| {
-        core.slice_end = end;
-        // Without it nothing comes earlier than before.
-        if end.is_some() {
-            core.advance();
+    TIMERS.with(|queue| {
+        if let Some(armed) = Armed::of_this_core() {
+            armed.set(queue.first_deadline().unwrap_or(NEVER));
         }
     });
 }
 
-/// Arms the timer for exactly what comes next, later or never if need be: on the way into idle.
+/// Arms the hardware for exactly the next timer, later or never if need be: on the way into idle.
 pub fn rearm() {
-    TIMER.with(CoreTimer::rearm);
+    TIMERS.with(|queue| {
+        let next = queue.first_deadline().unwrap_or(NEVER);
+        if let Some(armed) = Armed::of_this_core()
+            && next != armed.get()
+        {
+            armed.set(next);
+        }
+    });
 }
 
-/// When this core has to do something next.
+/// When the first timer of this core is due.
 pub fn next_event() -> Option<u64> {
-    TIMER.with(|core| core.next_event())
+    TIMERS.with(|queue| queue.first_deadline())
 }

@@ -17,7 +17,7 @@ mod tests;
 
 pub use alarm::Alarm;
 pub use appointment::{Appointment, Due};
-pub use core_timer::{cancelled, expire, next_event, rearm, set_slice_end};
+pub use core_timer::{arm_by, cancelled, expire, next_event, rearm};
 pub use queue::TimerQueue;
 pub use sleep::{Elapsed, Sleep, Timeout, sleep_until, with_timeout};
 pub use timer::Timer;
