@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
 """Boots again and again, each time with the whole usertest, and keeps what is needed to understand a failure.
 
-    loop.py COUNT [N] [--threads] [--seed FIRST] [--shift S]... [--jobs J] [RUNNER OPTION]... [-- USERTEST ARGUMENT]...
+    loop.py COUNT [N] [--threads] [--seed FIRST] [--shift S]... [--turns LONGEST] [--jobs J] [RUNNER OPTION]... [-- USERTEST ARGUMENT]...
 
 Boots COUNT times on N cores (default 4). Without --threads each boot runs in the deterministic mode, with a seed of its own
-(FIRST, FIRST + 1, ...) and the shifts in turn: another seed or shift is another interleaving, which repeats exactly. With --threads
+(FIRST, FIRST + 1, ...), the shifts in turn, and the cores taking turns of a length that the seed decides, from a hundred
+microseconds to LONGEST (default 2000; 0: as QEMU likes). Each is another interleaving, which repeats exactly. With --threads
 a host thread plays each core: real parallelism, and nothing repeats.
 
 A boot ends in one of four ways:
 
   passed     every test passed
   FAILED     a test failed, or the kernel panicked
-  HANG       nothing was heard for --silence seconds (default 200), or every core waits and no timer is armed
+  HANG       nothing was heard for --silence seconds (default 200); with --turns 0, also: every core waits and no timer is armed
   disturbed  with --threads only: what failed passes --retries times (default 5) when it is run again by itself on this kind of
              machine and in the deterministic mode, where a busy host delays nothing. Shown, kept, and not counted as a failure
              of the kernel.
@@ -24,6 +25,7 @@ import argparse
 import concurrent.futures
 import os
 import pathlib
+import random
 import re
 import shlex
 import shutil
@@ -34,6 +36,7 @@ import time
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 HANG, PANIC = 124, 121
+SHORTEST_TURN = 100
 SPOKEN = threading.Lock()
 
 
@@ -79,7 +82,12 @@ class Loop:
         if self.options.threads:
             return ["--tcg", "multi"]
         shifts = self.options.shift or [0]
-        return ["--icount", str(number), "--shift", str(shifts[number % len(shifts)])]
+        mode = ["--icount", str(number), "--shift", str(shifts[number % len(shifts)])]
+        if self.options.turns:
+            # As many short ones as long ones.
+            length = SHORTEST_TURN * (self.options.turns / SHORTEST_TURN) ** random.Random(number).random()
+            mode += ["--turns", str(round(length))]
+        return mode
 
     def boot(self, number):
         """Boots once; the value says how it ended."""
@@ -141,6 +149,7 @@ def main():
     parser.add_argument("--threads", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--shift", type=int, action="append")
+    parser.add_argument("--turns", type=int, default=2000)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--silence", type=int, default=200)
     parser.add_argument("--timeout", type=int, default=1800)
@@ -148,6 +157,8 @@ def main():
     parser.add_argument("--profile", choices=["release", "debug"], default="release")
     options, runner_options = parser.parse_known_args(arguments)
     # On host threads a test gets the time that a busy host takes away.
+    if options.turns and options.turns < SHORTEST_TURN:
+        parser.error(f"--turns {options.turns}: shorter than {SHORTEST_TURN} microseconds")
     options.usertest = usertest or (["--patience", "4"] if options.threads else [])
     loop = Loop(options, runner_options)
     try:
