@@ -139,10 +139,18 @@ impl Terminal {
             return Err(Errno::EINVAL);
         }
         let group = Pid::new(number).and_then(table::group).ok_or(Errno::ESRCH)?;
-        if !Arc::ptr_eq(group.session(), &process.session()) {
+        let session = process.session();
+        if !Arc::ptr_eq(group.session(), &session) {
             return Err(Errno::EPERM);
         }
-        let old = self.state.lock().foreground.replace(group);
+        let old = {
+            let mut state = self.state.lock();
+            if state.session.as_ref().is_none_or(|own| !Arc::ptr_eq(own, &session)) {
+                // A hang-up came in between.
+                return Err(Errno::ENOTTY);
+            }
+            state.foreground.replace(group)
+        };
         drop(old);
         Ok(())
     }

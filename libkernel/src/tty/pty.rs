@@ -18,7 +18,6 @@ use super::termios::{Termios, WindowSize};
 use crate::fs::{Caller, DeviceId, FileObject, UserAccess};
 use crate::io::{IoSink, IoSource};
 use crate::poll::{PollEvents, PollTable};
-use crate::process::{self, table};
 use crate::signal::Signal;
 use crate::sync::{IrqSpinLock, SpinLock, WaitQueue};
 use crate::{Errno, Result};
@@ -118,8 +117,6 @@ pub struct Pty {
     terminal: Arc<Terminal>,
     /// The terminal side cannot be opened yet (`TIOCSPTLCK`).
     locked: AtomicBool,
-    /// The terminal side was opened at least once.
-    opened: AtomicBool,
     access: SpinLock<Access>,
 }
 
@@ -148,7 +145,6 @@ impl Pty {
             wire,
             terminal,
             locked: AtomicBool::new(true),
-            opened: AtomicBool::new(false),
             access: SpinLock::new(Access { uid: owner.0, gid: owner.1, permissions: 0o620 }),
         }))
     }
@@ -185,7 +181,6 @@ impl Pty {
         if self.locked.load(Ordering::Acquire) {
             return Err(Errno::EIO);
         }
-        self.opened.store(true, Ordering::Release);
         Ok(&self.terminal)
     }
 }
@@ -219,7 +214,8 @@ impl Master {
 
     /// Whether the terminal side was open once and is no more.
     fn is_abandoned(&self) -> bool {
-        self.pty.opened.load(Ordering::Acquire) && self.pty.terminal.state.lock().opens == 0
+        let state = self.pty.terminal.state.lock();
+        state.was_opened && state.opens == 0
     }
 
     fn take_event(&self) -> u8 {
@@ -336,12 +332,8 @@ impl FileObject for Master {
             ioctl::TIOCOUTQ => write_int(user, argument, 0),
             ioctl::TIOCGPGRP => write_int(user, argument, self.pty.terminal.foreground_number()),
             ioctl::TIOCGSID => write_int(user, argument, self.pty.terminal.session_number()?),
-            ioctl::TIOCSPGRP => {
-                let group = process::Pid::new(read_int(user, argument)?).and_then(table::group).ok_or(Errno::ESRCH)?;
-                let old = self.pty.terminal.state.lock().foreground.replace(group);
-                drop(old);
-                Ok(0)
-            }
+            // Who holds the master alone has no say in who is signalled.
+            ioctl::TIOCSPGRP => control::serve(&self.pty.terminal, request, argument, user, caller),
             ioctl::TIOCSCTTY | ioctl::TIOCNOTTY | ioctl::TIOCVHANGUP => Err(Errno::ENOTTY),
             _ => control::settings(&self.pty.terminal, request, argument, user, caller),
         }

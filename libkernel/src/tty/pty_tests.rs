@@ -18,7 +18,10 @@ fn pair() -> (Arc<Master>, Arc<Terminal>) {
     assert!(matches!(master.pty().terminal(), Err(Errno::EIO)), "it is born locked");
     master.set_locked(false);
     let terminal = master.pty().terminal().unwrap().clone();
-    terminal.state.lock().opens = 1;
+    {
+        let mut state = terminal.state.lock();
+        (state.opens, state.was_opened) = (1, true);
+    }
     (master, terminal)
 }
 
@@ -122,6 +125,16 @@ fn the_masters_reads_end_when_the_terminal_side_is_closed() {
     assert!(events(&master).contains(PollEvents::HUP));
     assert_eq!(read(&master).unwrap(), b"bye");
     assert_eq!(read(&master), Err(Errno::EIO));
+}
+
+#[test]
+fn the_masters_reads_wait_while_the_terminal_side_is_being_opened() {
+    let registry: &'static Registry = alloc::boxed::Box::leak(alloc::boxed::Box::default());
+    let master = registry.create((0, 0)).unwrap();
+    master.set_locked(false);
+    master.pty().terminal().unwrap();
+    assert_eq!(read(&master), Err(Errno::EAGAIN));
+    assert!(!events(&master).contains(PollEvents::HUP));
 }
 
 #[test]

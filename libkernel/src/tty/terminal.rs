@@ -54,6 +54,8 @@ pub(super) struct State {
     pub stopped: bool,
     pub exclusive: bool,
     pub opens: usize,
+    /// It was opened at least once.
+    pub was_opened: bool,
     pub session: Option<Arc<Session>>,
     pub foreground: Option<Arc<ProcessGroup>>,
     clock: ReadClock,
@@ -83,6 +85,7 @@ impl Terminal {
                 stopped: false,
                 exclusive: false,
                 opens: 0,
+                was_opened: false,
                 session: None,
                 foreground: None,
                 clock: ReadClock { last_input_ns: 0, started_ns: None, alarm: Alarm::new() },
@@ -115,6 +118,7 @@ impl Terminal {
             return Err(Errno::EBUSY);
         }
         state.opens += 1;
+        state.was_opened = true;
         Ok(())
     }
 

@@ -15,6 +15,7 @@ tests!("job":
     background_reader_of_an_orphaned_group_gets_eio,
     tostop_stops_background_writers,
     foreground_group_can_be_asked_and_set,
+    foreground_group_is_not_the_masters_to_choose,
     closing_the_master_hangs_up,
     session_leader_gets_the_terminal,
     dev_tty_is_the_terminal,
@@ -175,6 +176,22 @@ fn foreground_group_can_be_asked_and_set() {
     exits(child, 0);
     let mut group = -1i32;
     fails(call!(SYS_ioctl, slave, libc::TIOCGPGRP as u32, &mut group), libc::ENOTTY);
+}
+
+fn foreground_group_is_not_the_masters_to_choose() {
+    let (master, slave) = pair();
+    let outsider = spawn(|| {
+        must(call!(SYS_setsid));
+        fails(call!(SYS_ioctl, master, libc::TIOCSPGRP as u32, &getpid()), libc::ENOTTY);
+        0
+    });
+    exits(outsider, 0);
+    let child = session(slave, || {
+        fails(call!(SYS_ioctl, master, libc::TIOCSPGRP as u32, &1i32), libc::EPERM);
+        must(call!(SYS_ioctl, master, libc::TIOCSPGRP as u32, &getpid()));
+        0
+    });
+    exits(child, 0);
 }
 
 fn closing_the_master_hangs_up() {
