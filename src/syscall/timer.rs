@@ -121,14 +121,14 @@ pub fn timer_create(cx: &mut Context, clock: i32, event: UserPtr<u8>, id: UserPt
         None => timers.create(clock, processor, Some((Signal::ALRM, None, None)), limit)?,
         Some(event) => {
             let (value, signal, notify, tid) = read_event(cx, event)?;
-            if notify & !abi::SIGEV_THREAD_ID == abi::SIGEV_NONE {
+            if notify == abi::SIGEV_NONE {
                 timers.create(clock, processor, None, limit)?
             } else {
-                if notify & !(abi::SIGEV_THREAD_ID | abi::SIGEV_THREAD) != 0 {
+                if !matches!(notify, abi::SIGEV_SIGNAL | abi::SIGEV_THREAD | abi::SIGEV_THREAD_ID) {
                     return Err(Errno::EINVAL);
                 }
                 let signal = Signal::new(signal)?;
-                let thread = if notify & abi::SIGEV_THREAD_ID != 0 {
+                let thread = if notify == abi::SIGEV_THREAD_ID {
                     let thread = Pid::new(tid).and_then(table::thread).ok_or(Errno::EINVAL)?;
                     if !Arc::ptr_eq(thread.process(), cx.thread.process()) {
                         return Err(Errno::EINVAL);

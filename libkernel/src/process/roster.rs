@@ -36,16 +36,21 @@ impl<T: Member> Roster<T> {
 
     /// Removes a member; `None` if it is not here.
     pub fn remove(&mut self, member: &T) -> Option<Arc<T>> {
-        let place = member.place().load(Ordering::Relaxed);
-        let found = self.members.get(place)?;
-        if !core::ptr::eq(Arc::as_ptr(found), member) {
+        if !self.contains(member) {
             return None;
         }
+        let place = member.place().load(Ordering::Relaxed);
         let removed = self.members.swap_remove(place);
         if let Some(moved) = self.members.get(place) {
             moved.place().store(place, Ordering::Relaxed);
         }
         Some(removed)
+    }
+
+    /// Is it here?
+    pub fn contains(&self, member: &T) -> bool {
+        let place = member.place().load(Ordering::Relaxed);
+        self.members.get(place).is_some_and(|found| core::ptr::eq(Arc::as_ptr(found), member))
     }
 
     /// The member at a place below [`len`](Roster::len).

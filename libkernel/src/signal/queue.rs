@@ -66,6 +66,13 @@ impl Queue {
         Ok(())
     }
 
+    /// Whether the details that the same timer sent before still wait.
+    pub(super) fn holds_same_timer(&self, target: Target, info: &SignalInfo) -> bool {
+        self.entries.iter().any(|entry| {
+            entry.target == target && entry.info.signal == info.signal && entry.info.timer_id() == info.timer_id()
+        })
+    }
+
     /// Appends details into the room set aside.
     pub(super) fn push_reserved(&mut self, target: Target, info: SignalInfo) {
         if self.entries.len() < self.entries.capacity() {

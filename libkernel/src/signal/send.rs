@@ -85,6 +85,8 @@ impl ProcessSignals {
             return Ok(false);
         }
         let (pending, target) = match to {
+            // It has left, and nobody would ever take this off the queue.
+            Addressee::Thread(thread) if !state.members.contains(thread) => return Ok(false),
             Addressee::Thread(thread) => (&thread.pending, thread.target()),
             Addressee::Process { .. } => (&self.pending, Target::Process),
         };
@@ -96,6 +98,8 @@ impl ProcessSignals {
         }
         match details {
             Details::None => {}
+            // A timer that was set again has room for one all the same.
+            Details::Reserved(info) if already && state.queue.holds_same_timer(target, &info) => {}
             Details::Reserved(info) => state.queue.push_reserved(target, info),
             Details::Queue { info, limit } => {
                 let queued = state.queue.push(target, info, limit);

@@ -451,6 +451,29 @@ fn a_wait_takes_blocked_and_ignorable_signals() {
 }
 
 #[test]
+fn what_a_wait_leaves_goes_to_another_thread() {
+    let (waiter, _task, result) = waiting(SignalSet::of(&[Signal::USR1, Signal::CHLD]));
+    let process = waiter.process();
+    process.set_action(Signal::CHLD, handler());
+    let other_task = Task::new("other", core::future::pending());
+    Arc::new(ThreadSignals::new(process.clone(), SignalSet::EMPTY)).join(&other_task).unwrap();
+    process.send(kill(Signal::USR1), LIMIT).unwrap();
+    process.send(kill(Signal::CHLD), LIMIT).unwrap();
+    assert!(!other_task.interrupted());
+    host::run_until_idle();
+    assert_eq!(*result.lock().unwrap(), Some(Ok(kill(Signal::USR1))));
+    assert!(other_task.interrupted());
+}
+
+#[test]
+fn nothing_is_queued_for_a_thread_that_has_left() {
+    let s = scene(2);
+    s.threads[0].part();
+    s.threads[0].send(queued(realtime(0), 1), LIMIT).unwrap();
+    assert_eq!(s.process.queued(), 0);
+}
+
+#[test]
 fn a_wait_is_interrupted_by_other_signals() {
     let (thread, _task, result) = waiting(SignalSet::of(&[Signal::USR1]));
     thread.process().set_action(Signal::USR2, handler());

@@ -148,9 +148,9 @@ impl ThreadSignals {
 
     /// Makes the thread one of its process's: from here on `task` is interrupted by signals. `ENOMEM`.
     pub fn join(self: &Arc<Self>, task: &Arc<Task>) -> Result<()> {
-        *self.task.lock() = Some(task.clone());
         let mut state = self.process.state.lock();
         state.members.insert(self.clone())?;
+        *self.task.lock() = Some(task.clone());
         let stopping = state.stop.in_force();
         if stopping {
             self.stop_requested.store(true, Ordering::Relaxed);

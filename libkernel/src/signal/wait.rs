@@ -53,8 +53,11 @@ impl<'a> Awaiting<'a> {
 
 impl Drop for Awaiting<'_> {
     fn drop(&mut self) {
-        let state = self.0.process().state.lock();
-        self.0.awaited.store(0, Ordering::SeqCst);
+        let process = self.0.process();
+        let state = process.state.lock();
+        let awaited = SignalSet::from_bits(self.0.awaited.swap(0, Ordering::SeqCst));
+        // What this thread was woken for, did not take and blocks, has to find another.
+        process.choose_receivers(&state, process.pending() & awaited & self.0.blocked());
         self.0.update_notice(&state);
         drop(state);
     }

@@ -99,6 +99,23 @@ fn a_posix_timers_overruns_are_those_up_to_the_delivery() {
 }
 
 #[test]
+fn a_timer_that_is_set_again_has_no_second_signal_on_its_way() {
+    let s = scene();
+    s.handle(Signal::USR1);
+    s.thread.set_blocked(SignalSet::ALL);
+    let id = s.timers.create(1, None, Some((Signal::USR1, None, None)), 1).unwrap();
+    let (timer, _) = s.timers.get(id).unwrap();
+    for _ in 0..3 {
+        timer.set(Schedule::at(machine::monotonic_ns() + 1000, 0));
+        pass(50_000);
+    }
+    assert_eq!(s.process.queued(), 1);
+    s.thread.set_blocked(SignalSet::EMPTY);
+    assert!(matches!(s.thread.next(|| false), Next::Handle { .. }));
+    assert_eq!(s.thread.next(|| false), Next::Nothing);
+}
+
+#[test]
 fn a_timer_whose_signal_is_ignored_keeps_running() {
     let s = scene();
     s.process.set_action(Signal::ALRM, Action { disposition: Disposition::Ignore, ..Action::DEFAULT });

@@ -27,6 +27,8 @@ tests!("time":
     setting_realtime_leaves_monotonic,
     posix_timer_signals_and_overruns,
     posix_timer_can_be_read_and_stopped,
+    posix_timer_set_again_has_one_signal_on_its_way,
+    posix_timer_with_an_unknown_notice_is_einval,
     posix_timers_are_limited_as_queued_signals_are,
     virtual_timer_counts_processor_time,
     sleep_survives_stop_and_continue,
@@ -245,6 +247,24 @@ fn posix_timer_can_be_read_and_stopped() {
     assert_eq!(left, [0; 4]);
     must(call!(SYS_timer_settime, id, libc::TIMER_ABSTIME, &[0u64, 0, 0, 1], 0));
     must(sigtimedwait(bit(36), Some(SECOND)));
+}
+
+fn posix_timer_set_again_has_one_signal_on_its_way() {
+    must(block(bit(36)));
+    let id = timer();
+    for _ in 0..3 {
+        must(call!(SYS_timer_settime, id, 0, &[0u64, 0, 0, MS], 0));
+        sleep_ms(20);
+    }
+    must(sigtimedwait(bit(36), Some(SECOND)));
+    fails(sigtimedwait(bit(36), Some(0)), libc::EAGAIN);
+}
+
+fn posix_timer_with_an_unknown_notice_is_einval() {
+    for notify in [3, 5, 6, 7, 8] {
+        let event = [99u64, 36 | notify << 32, gettid() as u64, 0, 0, 0, 0, 0];
+        fails(call!(SYS_timer_create, libc::CLOCK_MONOTONIC, &event, &mut 0i32), libc::EINVAL);
+    }
 }
 
 fn posix_timers_are_limited_as_queued_signals_are() {
