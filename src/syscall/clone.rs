@@ -7,10 +7,8 @@ use alloc::sync::Arc;
 use libkernel::fs::Fd;
 use libkernel::memory::UserPtr;
 use libkernel::process::birth::{Kinship, Unborn};
-use libkernel::process::capability::Capability;
 use libkernel::process::clone::{CLONE_ARGS_SIZE, CLONE_ARGS_SIZES, CloneFlags, CloneRequest, check_unshare};
-use libkernel::process::limits::Resource;
-use libkernel::process::{Process, Thread, resources, table, vfork};
+use libkernel::process::{Thread, resources, vfork};
 use libkernel::{Errno, Result};
 
 /// clone(2), with the order of arguments that arm64 has.
@@ -106,30 +104,11 @@ async fn create_and_wait(cx: &mut Context, request: &CloneRequest) -> Result<usi
     Ok(tid.number() as usize)
 }
 
-/// `EAGAIN` when the user has as many threads as `RLIMIT_NPROC` allows and no right to exceed it. Counts them only where
-/// there is a limit.
-fn check_process_limit(cx: &Context) -> Result<()> {
-    let Some(limit) = cx.thread.process().soft_limit(Resource::Processes) else { return Ok(()) };
-    let (user, exempt) = cx.thread.with_credentials(|own| {
-        let exempt = own.has(Capability::SysResource) || own.has(Capability::SysAdmin) || own.uid.real.raw() == 0;
-        (own.uid.real, exempt)
-    });
-    if exempt {
-        return Ok(());
-    }
-    let owned = |process: &Arc<Process>| {
-        process.find_thread(|thread| thread.with_credentials(|other| other.uid.real == user)).is_some()
-    };
-    let count: usize = table::processes().filter(owned).map(|process| process.thread_count()).sum();
-    if count as u64 >= limit { Err(Errno::EAGAIN) } else { Ok(()) }
-}
-
 /// Makes a thread or process and starts it.
 fn create(cx: &mut Context, request: &CloneRequest) -> Result<Arc<Thread>> {
     let flags = request.flags;
     let has = |flag| flags.contains(flag);
     request.check_creator(cx.thread.process().pid())?;
-    check_process_limit(cx)?;
     let shared = resources::inherit(&cx.thread, has(CloneFlags::FILES), has(CloneFlags::FS), has(CloneFlags::VM))?;
     let unborn = if has(CloneFlags::THREAD) {
         Unborn::thread_of(&cx.thread, shared)?

@@ -6,7 +6,7 @@ use core::ops::ControlFlow;
 use libkernel::memory::{self, Access, VirtAddr};
 use libkernel::process::limits::Resource;
 use libkernel::process::{ExitStatus, Thread};
-use libkernel::signal::{Next, Signal, SignalInfo, StateChange};
+use libkernel::signal::{Next, Signal, SignalInfo};
 use libkernel::task::{with_current, yield_now};
 use linux_raw_sys::general as abi;
 
@@ -51,25 +51,18 @@ pub async fn before_user(cx: &mut Context) -> ControlFlow<()> {
                 return ControlFlow::Break(());
             }
             Next::Stop(change) => {
-                tell(cx, change);
+                if let Some(change) = change {
+                    process.report(change);
+                }
                 cx.thread.signals().wait_while_stopped().await;
             }
-            Next::Tell(change) => tell(cx, Some(change)),
+            Next::Tell(change) => process.report(change),
         }
     }
     if cx.restart_pending() {
         signal::no_handler(cx);
     }
     ControlFlow::Continue(())
-}
-
-/// Tells the parent of a stop or a continuation.
-fn tell(cx: &Context, change: Option<StateChange>) {
-    match change {
-        Some(StateChange::Stopped(signal)) => cx.thread.process().report_stopped(signal.number() as u8),
-        Some(StateChange::Continued) => cx.thread.process().report_continued(),
-        None => {}
-    }
 }
 
 /// Serves a fault of the program: memory that has to be made present, or a signal.

@@ -64,7 +64,6 @@ impl Unborn {
             creator.name(),
             kinship.share_actions,
         ));
-        process.set_exit_signal(kinship.exit_signal);
         let thread = like(creator, number.pid(), process, resources);
         Ok(Unborn { number, thread: Arc::new(thread), kinship: Some(kinship) })
     }
@@ -128,6 +127,8 @@ impl Unborn {
             process.withdraw(&self.thread);
             return Err(error);
         }
+        // As on Linux, a sibling sends what its creator does: nobody chooses what signal another one's parent gets.
+        process.set_exit_signal(if kinship.sibling { creator.exit_signal() } else { kinship.exit_signal });
         process.set_parent(&mut tree, Some(parent.clone()));
         parent.relations.get_mut(&mut tree).children.push_back(process.clone());
         Ok(())

@@ -9,7 +9,6 @@ use super::status::ExitStatus;
 use super::thread::Thread;
 use super::tree::{self, Tree};
 use super::{accounts, job_control, notice, table};
-use crate::signal::StateChange;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -35,11 +34,13 @@ pub fn finish_thread(thread: &Arc<Thread>, status: ExitStatus) {
     table::remove_thread(thread.tid());
     if let Some(status) = process.discharge(thread, status) {
         end_process(&mut tree, process, status);
+        drop(tree);
+        process.signals().drop_timers();
         return;
     }
     drop(tree);
-    if let Some(StateChange::Stopped(signal)) = change {
-        process.report_stopped(signal.number() as u8);
+    if let Some(change) = change {
+        process.report(change);
     }
 }
 

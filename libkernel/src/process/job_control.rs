@@ -105,7 +105,8 @@ pub(super) fn release_orphaned(tree: &Tree, process: &Arc<Process>, parent: Opti
     if other_group == group.id() || other_session != group.session().id() {
         return;
     }
-    let has_stopped = group.members(tree).any(|member| member.relations.get(tree).stopped.is_some());
+    let has_stopped =
+        group.members(tree).any(|member| member.relations.get(tree).ended.is_none() && member.signals().is_stopped());
     if has_stopped && is_orphaned(tree, &group, except) {
         notice::hang_up(&group);
     }

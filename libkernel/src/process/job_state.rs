@@ -5,37 +5,30 @@ use super::notice;
 use super::process::Process;
 use super::tree;
 use super::wait::Change;
+use crate::signal::StateChange;
 use alloc::sync::Arc;
 
 impl Process {
-    /// All threads of the process have stopped because of `signal`: its parent may wait for that, and is told.
-    pub fn report_stopped(self: &Arc<Process>, signal: u8) {
+    /// The process has stopped or goes on: its parent may wait for that, and is told. The threads that report a stop and the
+    /// continuation after it may come here in either order; of the two, what the process does now counts.
+    pub fn report(self: &Arc<Process>, change: StateChange) {
         let mut tree = tree::lock();
-        let relations = self.relations.get_mut(&mut tree);
-        if relations.ended.is_some() {
+        if self.relations.get(&tree).ended.is_some() {
             return;
         }
-        relations.stopped = Some(signal);
+        let (stopped, change) = match change {
+            StateChange::Stopped(_) if !self.signals().is_stopped() => return,
+            StateChange::Stopped(signal) => (Some(signal.number() as u8), Change::Stopped(signal.number() as u8)),
+            StateChange::StopCutShort(signal) => (None, Change::Stopped(signal.number() as u8)),
+            StateChange::Continued => (None, Change::Continued),
+        };
+        let relations = self.relations.get_mut(&mut tree);
+        relations.stopped = stopped;
         relations.stop_reported = false;
-        relations.continued = false;
+        relations.continued = stopped.is_none();
         let parent = relations.parent.clone();
         if let Some(parent) = parent {
-            notice::child_changed(&parent, self, Change::Stopped(signal));
-            parent.events().wake_all();
-        }
-    }
-
-    /// The process goes on after a stop: its parent may wait for that, and is told.
-    pub fn report_continued(self: &Arc<Process>) {
-        let mut tree = tree::lock();
-        let relations = self.relations.get_mut(&mut tree);
-        if relations.stopped.take().is_none() || relations.ended.is_some() {
-            return;
-        }
-        relations.continued = true;
-        let parent = relations.parent.clone();
-        if let Some(parent) = parent {
-            notice::child_changed(&parent, self, Change::Continued);
+            notice::child_changed(&parent, self, change);
             parent.events().wake_all();
         }
     }

@@ -24,12 +24,22 @@ impl Process {
             }
             threads.alive.insert(thread.clone())?;
         }
-        let joined = thread.signals().join(task);
-        if joined.is_err() {
+        let admitted = self.admit(thread, task);
+        if admitted.is_err() {
             let removed = self.threads.lock().alive.remove(thread);
             drop(removed);
         }
-        joined
+        admitted
+    }
+
+    /// Lets signals reach a thread that is on the list. `ENOMEM`.
+    pub(super) fn admit(&self, thread: &Arc<Thread>, task: &Arc<Task>) -> Result<()> {
+        thread.signals().join(task)?;
+        // Exec asks those to leave whom signals reach: if it began in between, nobody has asked this one.
+        if self.threads.lock().exec {
+            thread.signals().leave();
+        }
+        Ok(())
     }
 
     /// Takes back a thread that was enlisted and never ran.

@@ -16,7 +16,9 @@ pub(super) const CHILD_SIGNAL: u8 = Signal::CHLD.number() as u8;
 
 /// `child` is a zombie: sends its exit signal to `parent`. False if the parent does not want to wait for it.
 pub(super) fn child_ended(parent: &Process, child: &Process, status: ExitStatus) -> bool {
-    let Some(number) = child.exit_signal() else { return true };
+    // A program that has not asked for it gets no other signal than the ordinary one: it may have other rights.
+    let number = if child.knows_program_of(parent) { child.exit_signal() } else { Some(CHILD_SIGNAL) };
+    let Some(number) = number else { return true };
     let policy = parent.signals().child_policy();
     let ordinary = number == CHILD_SIGNAL;
     if let Ok(signal) = Signal::new(i32::from(number))

@@ -47,7 +47,8 @@ pub struct Process {
     dumpable: AtomicU8,
     subreaper: AtomicBool,
     oom_score_adjust: AtomicI16,
-    has_execed: AtomicBool,
+    execs: AtomicU32,
+    parent_execs: AtomicU32,
     pub(super) borrows_memory: AtomicBool,
     kernel: AtomicBool,
     program: SpinLock<Option<Arc<ProgramFacts>>>,
@@ -123,7 +124,8 @@ impl Process {
             dumpable: AtomicU8::new(Dumpable::Yes as u8),
             subreaper: AtomicBool::new(false),
             oom_score_adjust: AtomicI16::new(0),
-            has_execed: AtomicBool::new(false),
+            execs: AtomicU32::new(0),
+            parent_execs: AtomicU32::new(0),
             borrows_memory: AtomicBool::new(false),
             kernel: AtomicBool::new(false),
             program: SpinLock::new(program),
@@ -335,7 +337,7 @@ impl Process {
     /// Has it run a program of its own since fork? Its parent may move it to another group only before.
     #[must_use]
     pub fn has_execed(&self) -> bool {
-        self.has_execed.load(Ordering::Relaxed)
+        self.execs.load(Ordering::Relaxed) != 0
     }
 
     /// What program it runs; `None` before the first exec.
@@ -356,8 +358,13 @@ impl Process {
     }
 
     pub(super) fn mark_execed(&self) {
-        self.has_execed.store(true, Ordering::Relaxed);
+        self.execs.fetch_add(1, Ordering::Relaxed);
         self.barriers.store(0, Ordering::Relaxed);
+    }
+
+    /// Does `parent` still run the program that it had when it became the parent?
+    pub(super) fn knows_program_of(&self, parent: &Process) -> bool {
+        self.parent_execs.load(Ordering::Relaxed) == parent.execs.load(Ordering::Relaxed)
     }
 
     /// The signal it gets when its parent ends (`PR_SET_PDEATHSIG`).
@@ -417,6 +424,8 @@ impl Process {
 
     pub(super) fn set_parent(self: &Arc<Process>, tree: &mut Tree, parent: Option<Arc<Process>>) {
         self.parent_pid.store(parent.as_ref().map_or(0, |parent| parent.pid.number()), Ordering::Relaxed);
+        self.parent_execs
+            .store(parent.as_ref().map_or(0, |parent| parent.execs.load(Ordering::Relaxed)), Ordering::Relaxed);
         let old = core::mem::replace(&mut self.relations.get_mut(tree).parent, parent);
         drop(old);
     }

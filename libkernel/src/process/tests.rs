@@ -11,7 +11,7 @@ use super::*;
 use crate::fs::tmpfs::Tmpfs;
 use crate::fs::{FdTable, FileSystem, FsContext, Mount, Path};
 use crate::memory::{AddressSpace, MemoryLimits, Tenant};
-use crate::signal::{Action, Disposition, Signal};
+use crate::signal::{Action, Disposition, Next, Signal, StateChange};
 use crate::task::{Task, host};
 use crate::{Errno, machine};
 use alloc::sync::Arc;
@@ -64,6 +64,20 @@ fn wait_for(parent: &Arc<Thread>, child: &Arc<Thread>) -> crate::Result<Option<R
 
 fn has_child_signal(thread: &Arc<Thread>) -> bool {
     thread.process().signals().pending().contains(Signal::CHLD)
+}
+
+/// `thread`, which is its process's only one, stops.
+fn stop(thread: &Arc<Thread>) {
+    thread.process().signals().send_kernel(Signal::STOP);
+    let Next::Stop(Some(change)) = thread.signals().next(|| false) else { panic!("it does not stop") };
+    thread.process().report(change);
+}
+
+/// `SIGCONT` comes; what `thread` is to tell the parent.
+fn go_on(thread: &Arc<Thread>) -> StateChange {
+    thread.process().signals().send_kernel(Signal::CONT);
+    let Next::Tell(change) = thread.signals().next(|| false) else { panic!("nothing to tell") };
+    change
 }
 
 fn catch_child_signals(thread: &Arc<Thread>) {
@@ -181,13 +195,75 @@ fn stops_and_continuations_are_reported_once_each() {
     let parent = fork(&init());
     catch_child_signals(&parent);
     let child = fork(&parent);
-    child.process().report_stopped(19);
+    stop(&child);
     assert!(has_child_signal(&parent));
     assert_eq!(wait(&parent).unwrap().unwrap().change, Change::Stopped(19));
     assert_eq!(wait(&parent), Ok(None));
-    child.process().report_continued();
+    child.process().report(go_on(&child));
     assert_eq!(wait(&parent).unwrap().unwrap().change, Change::Continued);
     assert_eq!(wait(&parent), Ok(None));
+}
+
+#[test]
+fn a_stop_that_is_told_after_its_continuation_is_over() {
+    let parent = fork(&init());
+    let child = fork(&parent);
+    let other = clone(&child);
+    child.process().signals().send_kernel(Signal::STOP);
+    assert_eq!(child.signals().next(|| false), Next::Stop(None));
+    let Next::Stop(Some(late)) = other.signals().next(|| false) else { panic!("it was the last to stop") };
+    child.process().report(go_on(&child));
+    child.process().report(late);
+    assert_eq!(wait(&parent).unwrap().unwrap().change, Change::Continued);
+    assert_eq!(wait(&parent), Ok(None));
+}
+
+#[test]
+fn a_stop_that_is_cut_short_is_told_and_leaves_a_continuation_to_wait_for() {
+    let parent = fork(&init());
+    catch_child_signals(&parent);
+    let child = fork(&parent);
+    let _other = clone(&child);
+    child.process().signals().send_kernel(Signal::STOP);
+    assert_eq!(child.signals().next(|| false), Next::Stop(None));
+    let change = go_on(&child);
+    assert_eq!(change, StateChange::StopCutShort(Signal::STOP));
+    child.process().report(change);
+    assert!(has_child_signal(&parent));
+    assert_eq!(wait(&parent).unwrap().unwrap().change, Change::Continued);
+    assert_eq!(wait(&parent), Ok(None));
+}
+
+#[test]
+fn nobody_chooses_the_signal_that_anothers_parent_gets() {
+    let parent = fork(&init());
+    catch_child_signals(&parent);
+    let middle = fork(&parent);
+    let usr1 = Some(Signal::USR1.number() as u8);
+    let sibling = Kinship { exit_signal: usr1, sibling: true, ..CHILD };
+    let sibling = Unborn::process_of(&middle, sibling, middle.resources()).unwrap().publish(&middle, task()).unwrap();
+    assert_eq!((sibling.process().parent_pid(), sibling.process().exit_signal()), (Some(parent.tid()), Some(17)));
+    end(&middle, 0);
+    assert!(wait_for(&parent, &middle).unwrap().is_some());
+    // Nor does a program choose for the one that takes its place.
+    let parent = fork(&init());
+    catch_child_signals(&parent);
+    let own = Unborn::process_of(&parent, Kinship { exit_signal: usr1, ..CHILD }, parent.resources()).unwrap();
+    let own = own.publish(&parent, task()).unwrap();
+    parent.process().mark_execed();
+    end(&own, 0);
+    assert!(has_child_signal(&parent));
+    assert!(!parent.process().signals().pending().contains(Signal::USR1));
+}
+
+#[test]
+fn a_zombie_has_no_timers() {
+    let parent = fork(&init());
+    let child = fork(&parent);
+    let timer = Arc::downgrade(child.process().signals().timers().real());
+    end(&child, 0);
+    assert!(child.process().is_zombie());
+    assert!(timer.upgrade().is_none());
 }
 
 #[test]
@@ -235,7 +311,7 @@ fn stopped_jobs_that_lose_their_shell_are_hung_up() {
     let job = fork(&shell);
     set_group(shell.process(), Some(job.tid()), None).unwrap();
     assert!(!job.process().group().is_orphaned());
-    job.process().report_stopped(19);
+    stop(&job);
     end(&shell, 0);
     assert!(job.process().group().is_orphaned());
     assert!(job.process().signals().pending().contains(Signal::HUP));
@@ -305,6 +381,24 @@ fn exec_by_another_thread_takes_over_the_first_threads_number() {
     assert!(table::thread(old).is_none());
     assert!(Arc::ptr_eq(&table::thread(other.tid()).unwrap(), &other));
     assert!(!leader.process().is_zombie());
+}
+
+#[test]
+fn a_thread_that_is_born_while_another_begins_exec_leaves() {
+    let leader = fork(&init());
+    let process = leader.process();
+    let unborn = Unborn::thread_of(&leader, leader.resources()).unwrap();
+    let newborn = unborn.thread();
+    {
+        let mut threads = process.threads.lock();
+        threads.alive.insert(newborn.clone()).unwrap();
+        threads.exec = true;
+    }
+    process.signals().end_others(leader.signals());
+    process.admit(newborn, &task()).unwrap();
+    assert!(newborn.signals().must_leave());
+    process.threads.lock().exec = false;
+    process.withdraw(newborn);
 }
 
 #[test]

@@ -212,6 +212,12 @@ impl ProcessSignals {
         self.state.lock().timers.get_or_insert(timers).clone()
     }
 
+    /// The process has ended: its timers go.
+    pub fn drop_timers(&self) {
+        let timers = self.state.lock().timers.take();
+        drop(timers);
+    }
+
     /// Sets memory aside so that a timer can send its signal from an interrupt. `limit` is as for [`Self::send`].
     ///
     /// # Errors

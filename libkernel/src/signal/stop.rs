@@ -12,6 +12,8 @@ use super::thread::ThreadSignals;
 pub enum StateChange {
     /// It stopped, because of this signal.
     Stopped(Signal),
+    /// It was about to stop, because of this signal, when it was continued.
+    StopCutShort(Signal),
     /// It continued.
     Continued,
 }
@@ -70,7 +72,7 @@ impl ProcessSignals {
     }
 
     /// `SIGCONT` was sent, or `SIGKILL`: stop signals are forgotten and stopped threads go on. Returns what the parent
-    /// is to be told of a `SIGCONT`: a stop that was still on its way counts as one that was complete for a moment.
+    /// is to be told of a `SIGCONT`.
     pub(super) fn resume(&self, state: &mut State) -> Option<StateChange> {
         self.discard(state, SignalSet::STOPS);
         state.stop.taken = false;
@@ -84,7 +86,7 @@ impl ProcessSignals {
         if let Some(member) = state.members.iter().next() {
             member.notify();
         }
-        Some(if complete { StateChange::Continued } else { StateChange::Stopped(signal) })
+        Some(if complete { StateChange::Continued } else { StateChange::StopCutShort(signal) })
     }
 
     /// Whether all threads are stopped.

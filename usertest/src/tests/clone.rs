@@ -14,6 +14,7 @@ tests!("clone":
     clone_without_files_does_not,
     clone_thread_needs_vm_and_sighand,
     clone_with_another_exit_signal_sends_that,
+    sibling_sends_what_its_creator_does,
     clone_parent_settid_and_child_settid_store_the_id,
     clone3_forks,
     clone3_pidfd_is_a_descriptor,
@@ -131,6 +132,21 @@ fn clone_with_another_exit_signal_sends_that() {
     fails(wait4(child, 0), libc::ECHILD);
     let status = must(wait4(child, libc::__WCLONE));
     assert_eq!(status, Some((child, Status::Exited(3))));
+}
+
+fn sibling_sends_what_its_creator_does() {
+    must(on_signal(libc::SIGUSR1, record, 0));
+    let at = must(shared(PAGE));
+    let creator = spawn(|| {
+        match must(clone(libc::CLONE_PARENT | libc::SIGUSR1, 0, 0)) {
+            0 => exit(6),
+            sibling => poke(at, sibling as Pid),
+        }
+        0
+    });
+    exits(creator, 0);
+    exits(peek(at), 6);
+    assert_eq!(seen(), 0, "SIGUSR1 came");
 }
 
 fn clone_parent_settid_and_child_settid_store_the_id() {

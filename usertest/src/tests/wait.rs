@@ -16,6 +16,7 @@ tests!("wait":
     zombie_can_still_be_signalled,
     untraced_reports_a_stop_once,
     continued_reports_sigcont,
+    stop_that_is_cut_short_is_a_continuation,
     waitid_fills_in_siginfo,
     waitid_nowait_leaves_the_child_waitable,
     waitid_by_pidfd,
@@ -141,6 +142,34 @@ fn waitid(which: u32, id: i32, options: i32) -> Result<Info> {
     let mut words = [0u64; 16];
     call!(SYS_waitid, which, id, &mut words, options, 0)?;
     Ok(Info::from_words(&words))
+}
+
+fn stop_that_is_cut_short_is_a_continuation() {
+    let (reader, writer) = must(pipe());
+    let child = spawn(|| {
+        std::thread::spawn(move || {
+            // Waits for its child in a way that no stop ends, so that the process never stops as a whole.
+            match must(call!(SYS_clone, libc::CLONE_VFORK | libc::SIGCHLD, 0, 0, 0, 0)) {
+                0 => exit(i32::from(read(reader, &mut [0]) != Ok(1))),
+                _ => loop {
+                    sigsuspend(0);
+                },
+            }
+        });
+        loop {
+            sigsuspend(0);
+        }
+    });
+    sleep_ms(100);
+    must(kill(child, libc::SIGSTOP));
+    sleep_ms(100);
+    assert_eq!(must(wait4(child, libc::WUNTRACED | libc::WNOHANG)), None, "stopped as a whole");
+    must(kill(child, libc::SIGCONT));
+    assert_eq!(must(wait4(child, libc::WUNTRACED | libc::WCONTINUED)), Some((child, Status::Continued)));
+    assert_eq!(must(wait4(child, libc::WUNTRACED | libc::WCONTINUED | libc::WNOHANG)), None);
+    must(kill(child, libc::SIGKILL));
+    killed(child, libc::SIGKILL);
+    must(write(writer, b"x"));
 }
 
 fn waitid_fills_in_siginfo() {
