@@ -65,7 +65,10 @@ impl CoreLocal {
     /// The core's number.
     #[inline]
     pub fn id(&self) -> usize {
-        self.id.get()
+        let id = self.id.get();
+        // SAFETY: `init` alone sets it, to the index of an entry of `CORES`; before, it is 0.
+        unsafe { core::hint::assert_unchecked(id < MAX_CORES) };
+        id
     }
 
     /// Whether the scheduler is to be asked at the next scheduling point.
