@@ -34,8 +34,13 @@ impl Scheduler for Cores {
     fn enqueue(runnable: Runnable) {
         let _here = Hold::new();
         let arrival = if runnable.entity.is_new() { Arrival::Born } else { Arrival::Woken };
-        let target = placement::choose(runnable.task(), arrival);
-        if target == machine::core_id() { enqueue_at_once(runnable, arrival) } else { send(target, runnable, arrival) }
+        let core = machine::core_id();
+        let target = placement::choose(runnable.task(), arrival, core);
+        if target != core {
+            send(target, runnable, arrival);
+        } else if let Some(runnable) = arrive(runnable, arrival, core) {
+            note_length(QUEUE.with(|queue| insert(queue, runnable, arrival)));
+        }
     }
 
     fn preempt() {
@@ -63,8 +68,9 @@ pub fn init() {
 
 /// Queues a task on the core where it belongs.
 fn place(runnable: Runnable, arrival: Arrival) {
-    let target = placement::choose(runnable.task(), arrival);
-    if target == machine::core_id() { enqueue_here(runnable, arrival) } else { send(target, runnable, arrival) }
+    let core = machine::core_id();
+    let target = placement::choose(runnable.task(), arrival, core);
+    if target == core { enqueue_here(runnable, arrival) } else { send(target, runnable, arrival) }
 }
 
 #[inline(never)]
@@ -80,13 +86,15 @@ fn send(target: usize, runnable: Runnable, arrival: Arrival) {
 /// Queues a task on this core, if it may be here; else it goes to another one.
 #[inline(never)]
 fn enqueue_here(runnable: Runnable, arrival: Arrival) {
-    enqueue_at_once(runnable, arrival);
+    if let Some(runnable) = arrive(runnable, arrival, machine::core_id()) {
+        note_length(QUEUE.with(|queue| insert(queue, runnable, arrival)));
+    }
 }
 
-/// As [`enqueue_here`], for the path of every wake.
+/// Notes that a task has come to this core, which is `core`; one that may not be here goes to another one.
 #[inline(always)]
-fn enqueue_at_once(runnable: Runnable, arrival: Arrival) {
-    let (accounting, core) = (runnable.task().accounting(), machine::core_id());
+fn arrive(runnable: Runnable, arrival: Arrival, core: usize) -> Option<Runnable> {
+    let accounting = runnable.task().accounting();
     if accounting.last_core() != core && !runnable.entity.is_new() {
         accounting.migrations.add(1);
         balance::count_migration();
@@ -99,28 +107,38 @@ fn enqueue_at_once(runnable: Runnable, arrival: Arrival) {
     // the change is seen here.
     fence(Ordering::SeqCst);
     // Its affinity may have changed while the task was on its way.
-    if let Some(target) = placement::elsewhere(runnable.task(), arrival) {
-        return send(target, runnable, arrival);
+    if let Some(target) = placement::elsewhere(runnable.task(), arrival, core) {
+        send(target, runnable, arrival);
+        return None;
     }
-    let length = QUEUE.with(|queue| {
-        // One that was moved has been waiting.
-        if arrival != Arrival::Moved {
-            runnable.task().accounting().begin_wait();
-        }
-        let decision = queue.enqueue(runnable, arrival, machine::monotonic_ns());
-        honour(queue, decision);
-        queue.len()
-    });
+    Some(runnable)
+}
+
+/// Queues a task that has arrived; returns how many there are now. Inlined, with the borrow of the queue, into the path of every wake.
+#[inline(always)]
+fn insert(queue: &mut RunQueue<Runnable>, runnable: Runnable, arrival: Arrival) -> usize {
+    // One that was moved has been waiting.
+    if arrival != Arrival::Moved {
+        runnable.task().accounting().begin_wait();
+    }
+    let decision = queue.enqueue(runnable, arrival, machine::monotonic_ns());
+    honour(queue, decision)
+}
+
+/// Notes how many tasks there are now: after the first one, those who refused this core work may be asked again.
+#[inline(always)]
+fn note_length(length: usize) {
     if length == 1 {
         balance::forget_refusals();
     }
 }
 
 /// Carries a decision out: the flag for the next scheduling point, or the timer for the end of the slice. While the core has yet to
-/// come to its scheduling point the slice is over, and the timer has nothing to say: it would interrupt without end.
+/// come to its scheduling point the slice is over, and the timer has nothing to say: it would interrupt without end. Returns how many
+/// tasks there are.
 #[inline(always)]
-fn honour(queue: &RunQueue<Runnable>, decision: Preemption) {
-    publish(queue);
+fn honour(queue: &RunQueue<Runnable>, decision: Preemption) -> usize {
+    let count = publish(queue);
     let core = core_local::this();
     if decision == Preemption::Reschedule {
         core.set_need_resched();
@@ -128,6 +146,7 @@ fn honour(queue: &RunQueue<Runnable>, decision: Preemption) {
     if !core.need_resched() {
         arm_slice_end(queue);
     }
+    count
 }
 
 /// Sees to it that the end of the running task's slice is noticed, if anybody waits for it. A slice that ends later than the timer is armed
@@ -139,14 +158,15 @@ fn arm_slice_end(queue: &RunQueue<Runnable>) {
     }
 }
 
-/// Tells the other cores how long this one's queue is.
+/// Tells the other cores how long this one's queue is, and the caller.
 #[inline]
-fn publish(queue: &RunQueue<Runnable>) {
+fn publish(queue: &RunQueue<Runnable>) -> usize {
     let (core, count) = (machine::core_id(), queue.len());
     HINTS.publish(core, count);
     if let Some(load) = load::of(core) {
         load.change(count);
     }
+    count
 }
 
 /// Takes in a batch of what other cores sent. Interrupts are masked. What is left the executor takes in, at the scheduling point for which this
@@ -252,7 +272,7 @@ fn settle(mut picked: Option<Arc<Task>>) -> Option<Arc<Task>> {
 /// Sends the current task to another core, if it may not be here any more.
 #[inline]
 fn leave(task: &Task) -> bool {
-    let Some(target) = placement::elsewhere(task, Arrival::Moved) else { return false };
+    let Some(target) = placement::elsewhere(task, Arrival::Moved, machine::core_id()) else { return false };
     if let Some(runnable) = remove_current(Departure::Move) {
         send(target, runnable, Arrival::Moved);
     }

@@ -1,6 +1,6 @@
 //! Which core a task that became ready goes to, from what the cores publish: `libkernel::sched::placement` decides.
 
-use libkernel::machine::{self, MAX_CORES};
+use libkernel::machine::MAX_CORES;
 use libkernel::sched::{Arrival, Cores, Hints, placement};
 use libkernel::task::Task;
 
@@ -34,10 +34,9 @@ impl Cores for Online {
     }
 }
 
-/// An online core that the task may run on.
-#[inline]
-pub(super) fn choose(task: &Task, arrival: Arrival) -> usize {
-    let here = machine::core_id();
+/// An online core that the task may run on; the calling one is `here`.
+#[inline(always)]
+pub(super) fn choose(task: &Task, arrival: Arrival, here: usize) -> usize {
     let affinity = task.parameters().affinity();
     let allowed = move |core| affinity.contains(core);
     let core = match arrival {
@@ -47,12 +46,13 @@ pub(super) fn choose(task: &Task, arrival: Arrival) -> usize {
     if core < crate::online_cores() { core } else { here }
 }
 
-/// Where a task that is on this core has to go, if it may not be here.
+/// Where a task that is on this core, `here`, has to go, if it may not be here.
 #[inline]
-pub(super) fn elsewhere(task: &Task, arrival: Arrival) -> Option<usize> {
-    let here = machine::core_id();
-    if task.parameters().affinity().contains(here) {
-        return None;
-    }
-    Some(choose(task, arrival)).filter(|target| *target != here)
+pub(super) fn elsewhere(task: &Task, arrival: Arrival, here: usize) -> Option<usize> {
+    if task.parameters().affinity().contains(here) { None } else { another(task, arrival, here) }
+}
+
+#[cold]
+fn another(task: &Task, arrival: Arrival, here: usize) -> Option<usize> {
+    Some(choose(task, arrival, here)).filter(|target| *target != here)
 }

@@ -34,7 +34,11 @@ impl Request {
 
     /// The weight in the fair class.
     pub fn weight(&self) -> u32 {
-        if self.policy == Policy::Idle { IDLE_WEIGHT } else { weight_of_nice(self.nice) }
+        match (self.policy, self.nice) {
+            (Policy::Idle, _) => IDLE_WEIGHT,
+            (_, 0) => NICE_0_WEIGHT,
+            (_, nice) => weight_of_nice(nice),
+        }
     }
 }
 

@@ -128,6 +128,7 @@ impl<T: Schedulable> FairQueue<T> {
     }
 
     /// Whether `task`, which is about to be linked, should run in place of the current one.
+    #[inline(always)]
     fn preempts(&mut self, task: &T, arrival: Arrival) -> Preemption {
         let Some(current) = &self.current else { return Preemption::Reschedule };
         let (current, new) = (current.entity(), task.entity());
@@ -147,8 +148,18 @@ impl<T: Schedulable> FairQueue<T> {
         if !shorter && (protected || arrival == Arrival::Born) {
             return Preemption::Continue;
         }
+        self.challenges(task, threshold, shorter)
+    }
+
+    /// The rest of [`preempts`](Self::preempts): whether a task that no protection keeps from it goes before the current one, or, unless
+    /// its slice is `shorter`, before all.
+    #[inline(never)]
+    fn challenges(&mut self, task: &T, threshold: Threshold, shorter: bool) -> Preemption {
+        let Some(current) = &self.current else { return Preemption::Reschedule };
+        let (current, new) = (current.entity(), task.entity());
         let eligible = threshold.is_eligible(new.vruntime);
-        let before_current = !current_eligible || T::before(&task.key(), &(current.deadline, current.id));
+        let before_current =
+            !threshold.is_eligible(current.vruntime) || T::before(&task.key(), &(current.deadline, current.id));
         if shorter {
             if eligible && before_current {
                 return Preemption::Reschedule;
@@ -377,6 +388,7 @@ impl<T: Schedulable> FairQueue<T> {
         parts.chain(self.waiting.rest().map(|rest| rest.entity().max_slice)).max().unwrap_or(0)
     }
 
+    #[inline(always)]
     fn link(&mut self, task: T) {
         self.average.add(task.entity().share());
         self.waiting.insert(task);

@@ -138,10 +138,9 @@ impl CoreLoad {
         }
         let now = machine::ticks();
         let passed = now.wrapping_sub(self.since.load(Ordering::Relaxed));
+        self.runnable.add(before.wrapping_mul(passed));
         if before == 0 {
             self.idle.add(passed);
-        } else {
-            self.runnable.add(before.wrapping_mul(passed));
         }
         self.count.store(count as u64, Ordering::Relaxed);
         self.since.store(now, Ordering::Release);

@@ -100,8 +100,17 @@ impl Parameters {
     }
 
     /// The policy.
+    #[inline]
     pub fn policy(&self) -> Policy {
-        Policy::from_number(u32::from(self.policy.load(Ordering::Relaxed))).unwrap_or_default()
+        match self.policy.load(Ordering::Relaxed) {
+            0 => Policy::Normal,
+            number => Self::special_policy(number),
+        }
+    }
+
+    #[cold]
+    fn special_policy(number: u8) -> Policy {
+        Policy::from_number(u32::from(number)).unwrap_or_default()
     }
 
     /// Sets the policy.
