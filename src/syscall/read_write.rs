@@ -89,29 +89,40 @@ impl<B: UserBytes> Work<B> {
     /// Moves bytes as far as that needs no waiting.
     #[inline(always)]
     fn step(&mut self, thread: &Thread, file: &OpenFile) -> Step {
+        let wanted = self.bytes.left();
+        match self.attempt(thread, file) {
+            Ok(count) if count >= wanted => {
+                self.done += count;
+                Step::Done(Ok(self.done))
+            }
+            Err(Errno::EAGAIN) if self.done == 0 && !file.is_non_blocking() => {
+                // The object may have looked at the bytes before it found that it has no room.
+                self.bytes.seek(0);
+                Step::Wait
+            }
+            outcome => self.go_on(outcome, thread, file),
+        }
+    }
+
+    /// As [`step`](Self::step), after an attempt that did not move everything.
+    #[inline(never)]
+    fn go_on(&mut self, mut outcome: Result<usize>, thread: &Thread, file: &OpenFile) -> Step {
         loop {
+            if let Some(step) = self.judge(outcome, thread, file) {
+                return step;
+            }
             let wanted = self.bytes.left();
-            match self.attempt(thread, file) {
+            outcome = match self.attempt(thread, file) {
                 Ok(count) if count >= wanted => {
                     self.done += count;
                     return Step::Done(Ok(self.done));
                 }
-                Err(Errno::EAGAIN) if self.done == 0 && !file.is_non_blocking() => {
-                    // The object may have looked at the bytes before it found that it has no room.
-                    self.bytes.seek(0);
-                    return Step::Wait;
-                }
-                outcome => {
-                    if let Some(step) = self.judge(outcome, thread, file) {
-                        return step;
-                    }
-                }
-            }
+                outcome => outcome,
+            };
         }
     }
 
     /// What an attempt that did not move everything means; `None`: try once more.
-    #[inline(never)]
     fn judge(&mut self, outcome: Result<usize>, thread: &Thread, file: &OpenFile) -> Option<Step> {
         let done = self.done;
         match outcome {
@@ -169,9 +180,6 @@ impl<B: UserBytes> Transfer<B> {
     async fn finish(&mut self, thread: &Thread) -> Result<usize> {
         let Self { file, work } = self;
         let reads = work.reads();
-        if let Some(timeout) = file.object().and_then(|object| object.timeout(reads)) {
-            return Box::pin(Self::finish_within(timeout, file, work, thread)).await;
-        }
         loop {
             let step = match file.wait_queue(reads) {
                 Some(queue) => {
@@ -181,6 +189,9 @@ impl<B: UserBytes> Transfer<B> {
                     interruptible(queue.retry(attempt)).await
                 }
                 None => {
+                    if let Some(timeout) = file.object().and_then(|object| object.timeout(reads)) {
+                        return Box::pin(Self::finish_within(timeout, file, work, thread)).await;
+                    }
                     let wait = poll::wait_for(|table: &mut PollTable<'_>| {
                         file.poll(table);
                         work.retry(thread, file)

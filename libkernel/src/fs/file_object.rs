@@ -89,7 +89,7 @@ pub trait FileObject: Any + Send + Sync {
     }
 
     /// The one queue that is woken whenever a read (or else a write) that answered `EAGAIN` may succeed, if the object has such a
-    /// queue for its whole life. Waiting on it alone is cheaper than [`poll`](Self::poll).
+    /// queue for its whole life, and no [`timeout`](Self::timeout) now. Waiting on it alone is cheaper than [`poll`](Self::poll).
     fn wait_queue(&self, reading: bool) -> Option<&WaitQueue> {
         let _ = reading;
         None

@@ -119,7 +119,7 @@ impl OpenFile {
     }
 
     /// The one queue that is woken when a read, or else a write, that had to wait may be tried again; `None`: [`poll`](Self::poll)
-    /// knows the queues.
+    /// knows the queues, or the wait has a timeout.
     #[must_use]
     pub fn wait_queue(&self, reading: bool) -> Option<&WaitQueue> {
         self.object.as_ref()?.wait_queue(reading)

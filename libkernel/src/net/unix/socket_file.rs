@@ -61,6 +61,9 @@ impl FileObject for Socket {
     }
 
     fn wait_queue(&self, reading: bool) -> Option<&WaitQueue> {
+        if Socket::timeout(self, reading).is_some() {
+            return None;
+        }
         if reading {
             return Some(&self.own.readable);
         }
