@@ -214,6 +214,12 @@ impl Dentry {
         Children { table: self.children.lock() }
     }
 
+    /// Excludes changes of two directories. There is one guard, the first, where both are the same directory.
+    pub fn lock_children_of_both<'d>(first: &'d Self, second: &'d Self) -> (Children<'d>, Option<Children<'d>>) {
+        let (first, second) = RcuTable::lock_pair(&first.children, &second.children);
+        (Children { table: first }, second.map(|table| Children { table }))
+    }
+
     /// What the cache knows of `name` in this directory. It may miss what is being changed; then [`child`](Self::child) knows.
     #[inline]
     pub fn cached<'g>(&'g self, guard: &'g ReadGuard, name: &[u8]) -> Option<Cached<'g>> {

@@ -379,7 +379,8 @@ impl Epoll {
 
     /// Whether anything that is listed is really ready. Items that are not stay listed until the next wait.
     fn has_ready(&self) -> bool {
-        let items = self.items.lock();
+        // A set that watches this one may ask, with its items locked; [`NESTING`] keeps sets from watching in a circle.
+        let items = self.items.lock_nested();
         // While the items are locked, the list only grows at its end.
         (0..)
             .map_while(|index| self.ready.list.lock().get(index).cloned())

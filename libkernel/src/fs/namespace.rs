@@ -207,21 +207,10 @@ pub fn rename(
         return Err(if mode == RenameMode::NoReplace { Errno::EEXIST } else { Errno::EBUSY });
     };
     let still = RENAME.lock();
-    let (first, second) = (&old.directory.dentry, &new.directory.dentry);
+    let (mut from, mut to) = Dentry::lock_children_of_both(&old.directory.dentry, &new.directory.dentry);
+    let result = rename_locked(caller, &old, &new, &mut from, to.as_mut(), mode);
     // What falls out of the cache is kept until the locks are gone.
-    let result = if Arc::ptr_eq(first, second) {
-        let mut children = first.lock_children();
-        rename_locked(caller, &old, &new, &mut children, None, mode)
-    } else if Arc::as_ptr(first) < Arc::as_ptr(second) {
-        let mut from = first.lock_children();
-        let mut to = second.lock_children();
-        rename_locked(caller, &old, &new, &mut from, Some(&mut to), mode)
-    } else {
-        let mut to = second.lock_children();
-        let mut from = first.lock_children();
-        rename_locked(caller, &old, &new, &mut from, Some(&mut to), mode)
-    };
-    drop(still);
+    drop((from, to, still));
     result.map(drop)
 }
 

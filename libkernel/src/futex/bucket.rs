@@ -226,38 +226,32 @@ impl Batch {
 }
 
 fn lock(index: usize) -> SpinLockGuard<'static, Bucket> {
-    let [first, ..] = &BUCKETS;
-    BUCKETS.get(index).unwrap_or(first).lock()
+    bucket(index).lock()
 }
 
-/// Two buckets, locked in the order of their numbers; one lock if they are the same.
+fn bucket(index: usize) -> &'static SpinLock<Bucket> {
+    let [first, ..] = &BUCKETS;
+    BUCKETS.get(index).unwrap_or(first)
+}
+
+/// The buckets of two keys, locked; one lock if they are the same.
 pub(super) struct Pair {
-    low: SpinLockGuard<'static, Bucket>,
-    high: Option<SpinLockGuard<'static, Bucket>>,
-    /// The first of the two keys is in the higher bucket.
-    swapped: bool,
+    first: SpinLockGuard<'static, Bucket>,
+    second: Option<SpinLockGuard<'static, Bucket>>,
 }
 
 impl Pair {
     pub(super) fn lock(first: Key, second: Key) -> Self {
-        let (a, b) = (first.hash(BITS), second.hash(BITS));
-        let low = lock(a.min(b));
-        let high = (a != b).then(|| lock(a.max(b)));
-        Self { low, high, swapped: a > b }
+        let (first, second) = SpinLock::lock_pair(bucket(first.hash(BITS)), bucket(second.hash(BITS)));
+        Self { first, second }
     }
 
     pub(super) fn first(&mut self) -> &mut Bucket {
-        match &mut self.high {
-            Some(high) if self.swapped => high,
-            _ => &mut self.low,
-        }
+        &mut self.first
     }
 
     pub(super) fn second(&mut self) -> &mut Bucket {
-        match &mut self.high {
-            Some(high) if !self.swapped => high,
-            _ => &mut self.low,
-        }
+        self.second.as_mut().unwrap_or(&mut self.first)
     }
 }
 

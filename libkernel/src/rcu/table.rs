@@ -159,6 +159,14 @@ impl<E: Hashed> RcuTable<E> {
     pub fn lock(&self) -> TableGuard<'_, E> {
         TableGuard { table: self, writer: self.writer.lock() }
     }
+
+    /// Excludes other writers of two tables, whatever the order in which others name them. There is one guard, the first,
+    /// where both are the same table.
+    #[track_caller]
+    pub fn lock_pair<'t>(first: &'t Self, second: &'t Self) -> (TableGuard<'t, E>, Option<TableGuard<'t, E>>) {
+        let (one, other) = SpinLock::lock_pair(&first.writer, &second.writer);
+        (TableGuard { table: first, writer: one }, other.map(|writer| TableGuard { table: second, writer }))
+    }
 }
 
 impl<E: Hashed> Default for RcuTable<E> {

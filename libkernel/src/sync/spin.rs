@@ -4,6 +4,7 @@
 //! holder's core run.
 
 use core::cell::UnsafeCell;
+use core::cmp::Ordering;
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
@@ -82,13 +83,46 @@ impl<T> SpinLock<T> {
 }
 
 impl<T: ?Sized> SpinLock<T> {
-    /// Waits for the lock, spinning. Not for interrupt handlers.
+    /// Waits for the lock, spinning. Not for interrupt handlers, and not while another lock of the same class is held: the
+    /// checked build reports that.
     #[inline]
     #[track_caller]
     pub fn lock(&self) -> SpinLockGuard<'_, T> {
+        self.take(false)
+    }
+
+    /// As [`Self::lock`], while other locks of the same class are held. The caller has to know, and to say, what orders them,
+    /// so that nobody who holds this one waits for one of those.
+    #[inline]
+    #[track_caller]
+    pub fn lock_nested(&self) -> SpinLockGuard<'_, T> {
+        self.take(true)
+    }
+
+    /// Both locks. They are taken in the order of their addresses, so that two cores that name them in opposite orders do not
+    /// wait for each other. There is one guard, the first, where both are the same lock.
+    #[inline]
+    #[track_caller]
+    pub fn lock_pair<'a>(first: &'a Self, second: &'a Self) -> (SpinLockGuard<'a, T>, Option<SpinLockGuard<'a, T>>) {
+        match first.address().cmp(&second.address()) {
+            Ordering::Equal => (first.lock(), None),
+            Ordering::Less => {
+                let first = first.lock();
+                (first, Some(second.lock_nested()))
+            }
+            Ordering::Greater => {
+                let second = second.lock();
+                (first.lock_nested(), Some(second))
+            }
+        }
+    }
+
+    #[inline]
+    #[track_caller]
+    fn take(&self, nested: bool) -> SpinLockGuard<'_, T> {
         preemption::hold();
         debug_assert!(!machine::in_interrupt(), "a plain spin lock was taken in an interrupt handler");
-        self.class.about_to_wait(self.address());
+        self.class.about_to_wait(self.address(), nested);
         self.raw.lock();
         self.class.acquired(self.address(), false);
         SpinLockGuard { lock: self, marker: PhantomData }
@@ -188,11 +222,12 @@ impl<T> IrqSpinLock<T> {
 }
 
 impl<T: ?Sized> IrqSpinLock<T> {
-    /// Masks interrupts and waits for the lock; while it waits, interrupts are as they were before.
+    /// Masks interrupts and waits for the lock; while it waits, interrupts are as they were before. Not while another lock of
+    /// the same class is held: the checked build reports that.
     #[inline]
     #[track_caller]
     pub fn lock(&self) -> IrqSpinLockGuard<'_, T> {
-        self.class.about_to_wait(self.address());
+        self.class.about_to_wait(self.address(), false);
         loop {
             if let Some(guard) = self.take() {
                 self.class.acquired(self.address(), false);

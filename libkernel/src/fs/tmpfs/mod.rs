@@ -357,7 +357,8 @@ impl Inode for TmpInode {
         let inode = {
             let mut directory = self.directory()?.lock();
             let inode = directory.get(name).ok_or(Errno::ENOENT)?;
-            inode.directory()?.lock().retire()?;
+            // Directories are locked from the root down.
+            inode.directory()?.lock_nested().retire()?;
             directory.remove(name)
         };
         if let Some(inode) = inode {
