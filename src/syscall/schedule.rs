@@ -37,9 +37,13 @@ fn base_slice() -> u64 {
 fn named(cx: &Context, tid: i32) -> Result<Arc<Thread>> {
     match tid {
         0 => Ok(cx.thread.clone()),
-        tid if tid < 0 => Err(Errno::EINVAL),
         tid => Pid::new(tid).and_then(table::thread).ok_or(Errno::ESRCH),
     }
+}
+
+/// As [`named`], for the calls to which a negative number is not a number.
+fn named_by_number(cx: &Context, tid: i32) -> Result<Arc<Thread>> {
+    if tid < 0 { Err(Errno::EINVAL) } else { named(cx, tid) }
 }
 
 fn task(thread: &Thread) -> Result<&Arc<Task>> {
@@ -115,14 +119,14 @@ pub fn sched_setscheduler(cx: &mut Context, tid: i32, policy: i32, parameter: Us
         return Err(Errno::EINVAL);
     }
     let priority = cx.space().read_value(parameter)?;
-    let thread = named(cx, tid)?;
+    let thread = named_by_number(cx, tid)?;
     let priority = u32::try_from(priority).map_err(|_| Errno::EINVAL)?;
     set(cx, &thread, |old| old.with_policy(policy as u32, priority))
 }
 
 /// sched_getscheduler(2).
 pub fn sched_getscheduler(cx: &mut Context, tid: i32) -> Result<usize> {
-    let thread = named(cx, tid)?;
+    let thread = named_by_number(cx, tid)?;
     Ok(Attributes::of(task(&thread)?.parameters()).policy_number() as usize)
 }
 
@@ -132,7 +136,7 @@ pub fn sched_setparam(cx: &mut Context, tid: i32, parameter: UserPtr<i32>) -> Re
         return Err(Errno::EINVAL);
     }
     let priority = u32::try_from(cx.space().read_value(parameter)?).map_err(|_| Errno::EINVAL)?;
-    let thread = named(cx, tid)?;
+    let thread = named_by_number(cx, tid)?;
     set(cx, &thread, |old| old.with_policy(old.policy_number(), priority))
 }
 
@@ -141,7 +145,7 @@ pub fn sched_getparam(cx: &mut Context, tid: i32, parameter: UserPtr<i32>) -> Re
     if tid < 0 || parameter.is_null() {
         return Err(Errno::EINVAL);
     }
-    let thread = named(cx, tid)?;
+    let thread = named_by_number(cx, tid)?;
     let priority = Attributes::of(task(&thread)?.parameters()).priority;
     cx.space().write_value(parameter, i32::from(priority))?;
     Ok(0)
@@ -159,7 +163,7 @@ pub fn sched_get_priority_min(_: &mut Context, policy: u32) -> Result<usize> {
 
 /// sched_rr_get_interval(2): the slice.
 pub fn sched_rr_get_interval(cx: &mut Context, tid: i32, interval: UserPtr<[i64; 2]>) -> Result<usize> {
-    let thread = named(cx, tid)?;
+    let thread = named_by_number(cx, tid)?;
     let attributes = Attributes::of(task(&thread)?.parameters());
     let slice = match attributes.policy {
         Policy::Fifo => 0,
@@ -200,7 +204,7 @@ pub fn sched_setattr(cx: &mut Context, tid: i32, attributes: UserPtr<u64>, flags
     if flags & !known_flags != 0 || (policy as i32) < 0 {
         return Err(Errno::EINVAL);
     }
-    let thread = named(cx, tid)?;
+    let thread = named_by_number(cx, tid)?;
     set(cx, &thread, |old| {
         let policy = if flags & FLAG_KEEP_POLICY != 0 { old.policy as u32 } else { policy };
         let reset = if flags & FLAG_RESET_ON_FORK != 0 { RESET_ON_FORK } else { 0 };
@@ -227,7 +231,7 @@ pub fn sched_getattr(cx: &mut Context, tid: i32, attributes: UserPtr<u8>, size: 
     if tid < 0 || attributes.is_null() || flags != 0 || !(ATTRIBUTES_FIRST..=4096).contains(&size) {
         return Err(Errno::EINVAL);
     }
-    let thread = named(cx, tid)?;
+    let thread = named_by_number(cx, tid)?;
     let now = Attributes::of(task(&thread)?.parameters());
     let known = size.min(ATTRIBUTES_SIZE);
     let runtime = if now.policy.is_realtime() { 0 } else { now.slice.unwrap_or_else(base_slice) };

@@ -95,6 +95,8 @@ fn affinity_errors() {
     fails(set_affinity(0, &[]), libc::EINVAL);
     fails(set_affinity(0, &[1000]), libc::EINVAL);
     fails(set_affinity(1 << 22, &[0]), libc::ESRCH);
+    fails(set_affinity(-1, &[0]), libc::ESRCH);
+    fails(call!(SYS_sched_getaffinity, -1, 8, &mut 0u64), libc::ESRCH);
     fails(call!(SYS_sched_setaffinity, 0, 8, 8), libc::EFAULT);
     fails(call!(SYS_sched_getaffinity, 0, 3, &mut [0u64; 4]), libc::EINVAL);
     let cores = must(affinity());
