@@ -10,6 +10,7 @@
 
 #[cfg(test)]
 use core::cell::Cell;
+use core::ops::ControlFlow;
 
 /// An owning handle of something that can be in a tree.
 pub trait Element: Sized {
@@ -26,6 +27,15 @@ pub trait Element: Sized {
     fn links_mut(&mut self) -> &mut Links<Self>;
     /// Recomputes the aggregate of the subtree below and including this element from its children's.
     fn update_aggregate(&mut self);
+}
+
+/// In which order to look at elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The least first.
+    Forwards,
+    /// The greatest first.
+    Backwards,
 }
 
 /// The tree's part of an element.
@@ -196,6 +206,45 @@ impl<T: Element> Tree<T> {
         found
     }
 
+    /// The element with this key, in O(log n) steps.
+    pub fn get(&self, key: &T::Key) -> Option<&T> {
+        let mut at = self.first.as_ref();
+        let mut visits = 0;
+        if at.is_some_and(|first| T::before(&first.key(), key)) {
+            at = self.root.as_ref();
+        }
+        let found = loop {
+            let Some(node) = at else { break None };
+            visits += 1;
+            at = if T::before(key, &node.key()) {
+                node.links().left()
+            } else if T::before(&node.key(), key) {
+                node.links().right()
+            } else {
+                break Some(node);
+            };
+        };
+        self.count(visits);
+        found
+    }
+
+    /// Calls `action` on elements until it breaks: in order, or from the last one backwards. Subtrees for whose root `possible` says that
+    /// its aggregate allows none are left out; where `possible` is exact, one that is wanted takes O(log n) steps to find.
+    pub fn try_for_each_in(
+        &self,
+        order: Order,
+        possible: impl Fn(&T) -> bool,
+        mut action: impl FnMut(&T) -> ControlFlow<()>,
+    ) {
+        let parts = match order {
+            Order::Forwards => [self.first.as_ref(), self.root.as_ref()],
+            Order::Backwards => [self.root.as_ref(), self.first.as_ref()],
+        };
+        let mut visits = 0;
+        let _ = parts.into_iter().try_for_each(|part| walk_in(part, order, &possible, &mut action, &mut visits));
+        self.count(visits);
+    }
+
     /// Calls `action` on each element in order.
     pub fn for_each(&self, mut action: impl FnMut(&T)) {
         fn walk<T: Element>(at: Option<&T>, action: &mut impl FnMut(&T)) {
@@ -262,6 +311,28 @@ fn update<T: Element>(node: &mut T) {
     let links = node.links_mut();
     links.height = 1 + height(&links.left).max(height(&links.right));
     node.update_aggregate();
+}
+
+fn walk_in<T: Element>(
+    at: Option<&T>,
+    order: Order,
+    possible: &impl Fn(&T) -> bool,
+    action: &mut impl FnMut(&T) -> ControlFlow<()>,
+    visits: &mut usize,
+) -> ControlFlow<()> {
+    let Some(node) = at else { return ControlFlow::Continue(()) };
+    *visits += 1;
+    if !possible(node) {
+        return ControlFlow::Continue(());
+    }
+    let links = node.links();
+    let (sooner, later) = match order {
+        Order::Forwards => (links.left(), links.right()),
+        Order::Backwards => (links.right(), links.left()),
+    };
+    walk_in(sooner, order, possible, action, visits)?;
+    action(node)?;
+    walk_in(later, order, possible, action, visits)
 }
 
 fn rotate_left<T: Element>(mut node: T) -> T {
@@ -432,6 +503,22 @@ mod tests {
                 let limit = 1 << 30;
                 let found = tree.first_where(|item| item.least < limit, |item| item.weight < limit).map(|item| item.key);
                 prop_assert_eq!(found, model.iter().find(|(_, weight)| **weight < limit).map(|(key, _)| *key));
+                prop_assert_eq!(tree.get(&key).map(|item| item.key), model.get(&key).map(|_| key));
+                for order in [Order::Forwards, Order::Backwards] {
+                    let mut some = Vec::new();
+                    tree.try_for_each_in(order, |item| item.least < limit, |item| {
+                        if item.weight < limit {
+                            some.push(item.key);
+                        }
+                        if some.len() < 5 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                    });
+                    let mut all: Vec<_> = model.iter().filter(|(_, weight)| **weight < limit).map(|(key, _)| *key).collect();
+                    if order == Order::Backwards {
+                        all.reverse();
+                    }
+                    all.truncate(5);
+                    prop_assert_eq!(some, all);
+                }
             }
         }
     }

@@ -73,10 +73,6 @@ pub(super) fn init(core: usize) {
     BALANCE.with(|balance| balance.request = Some(request));
 }
 
-fn may_go_to(core: usize) -> impl Fn(&Runnable) -> bool {
-    move |runnable| runnable.task().parameters().affinity().contains(core)
-}
-
 /// This core has nothing to do: asks another one for tasks, unless a request is under way or all have refused.
 pub(super) fn ask() {
     let here = machine::core_id();
@@ -96,7 +92,7 @@ pub(super) fn ask() {
 pub(super) fn answer(mut request: Box<StealRequest>) {
     let thief = request.thief() as usize;
     QUEUE.with(|queue| {
-        steal::share(queue, &mut request.loot, may_go_to(thief), machine::monotonic_ns());
+        steal::share(queue, &mut request.loot, thief, machine::monotonic_ns());
         publish(queue);
     });
     message::send(thief, Message::StealAnswer(request));
@@ -125,8 +121,7 @@ pub(super) fn forget_refusals() {
 /// Sends waiting tasks of this core's queue to cores that sleep or have a much shorter one.
 #[inline(never)]
 pub(super) fn relieve(queue: &mut RunQueue<Runnable>, now: u64) {
-    let allowed = |runnable: &Runnable| runnable.task().parameters().affinity().into();
-    queue.relieve(&Online, machine::core_id(), allowed, now, |runnable, target| {
+    queue.relieve(&Online, machine::core_id(), now, |runnable, target| {
         count(|statistics| &statistics.relieved, 1);
         send(target, runnable, Arrival::Moved);
     });

@@ -43,16 +43,7 @@ fn find(task: &Arc<Task>) -> Option<SchedulingFacts> {
         // Charges the running task, whose clock may have stood since its turn began.
         let decision = queue.update(machine::monotonic_ns());
         honour(queue, decision);
-        let mut found = None;
-        let fair = queue.fair();
-        let mut look = |runnable: &Runnable| {
-            if Arc::ptr_eq(runnable.task(), task) {
-                found = Some(SchedulingFacts::in_queue(runnable.entity(), fair));
-            }
-        };
-        queue.current().into_iter().for_each(&mut look);
-        fair.waiting().for_each(&mut look);
-        queue.realtime().waiting().for_each(&mut look);
-        found
+        let found = queue.find(task.position(), |runnable| Arc::ptr_eq(runnable.task(), task))?;
+        Some(SchedulingFacts::in_queue(found.entity(), queue.fair()))
     })
 }

@@ -108,6 +108,8 @@ fn arrive(runnable: Runnable, arrival: Arrival, core: usize) -> Option<Runnable>
     fence(Ordering::SeqCst);
     // Its affinity may have changed while the task was on its way.
     if let Some(target) = placement::elsewhere(runnable.task(), arrival, core) {
+        // Its sender announced it to the others.
+        QUEUE.with(|queue| publish(queue));
         send(target, runnable, arrival);
         return None;
     }
@@ -377,14 +379,14 @@ fn refresh(task: &Arc<Task>) {
     let is_it = |runnable: &Runnable| Arc::ptr_eq(runnable.task(), task);
     if task.parameters().affinity().contains(machine::core_id()) {
         QUEUE.with(|queue| {
-            let decision = queue.refresh(is_it, now);
+            let decision = queue.refresh(task.position(), is_it, now);
             honour(queue, decision);
         });
         return;
     }
     let (running, waiting) = QUEUE.with(|queue| {
         let running = queue.current().is_some_and(is_it);
-        (running, if running { None } else { queue.remove_waiting(is_it, now) })
+        (running, if running { None } else { queue.remove_waiting(task.position(), is_it, now) })
     });
     if running {
         core_local::this().set_need_resched();

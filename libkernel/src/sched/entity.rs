@@ -1,9 +1,10 @@
 //! What the run queue knows about one task.
 
 use super::average::{Share, before, earlier};
+use super::position::{FoldedCores, Position};
 use super::weight::{IDLE_WEIGHT, NICE_0_WEIGHT, weight_of_nice};
 use crate::task::Policy;
-use crate::tree::{Element, Links};
+use crate::tree::{Element, Links, Tree};
 
 /// An owning handle of a task that can be queued: the kernel's is [`Runnable`](crate::task::Runnable).
 pub trait Schedulable: Sized {
@@ -13,6 +14,12 @@ pub trait Schedulable: Sized {
     fn entity_mut(&mut self) -> &mut Entity<Self>;
     /// How the task wants to be scheduled now; the entity follows at the next event that concerns it.
     fn request(&self) -> Request;
+    /// Whether the task may run on that core now.
+    fn may_run_on(&self, core: usize) -> bool;
+    /// The cores it may run on now; the queue follows as with the request.
+    fn cores(&self) -> FoldedCores;
+    /// Notes beside the task where it waits, for [`RunQueue::refresh`](super::RunQueue::refresh).
+    fn note_position(&self, position: Position);
 }
 
 /// How a task wants to be scheduled.
@@ -74,9 +81,13 @@ pub struct Entity<T> {
     pub(super) turn_left: u64,
     /// Nanoseconds of service in all.
     pub(super) runtime: u64,
+    /// The cores it might run on when it began to wait.
+    pub(super) cores: FoldedCores,
     pub(super) min_vruntime: u64,
     pub(super) min_slice: u64,
     pub(super) max_slice: u64,
+    /// The cores of all in the subtree.
+    pub(super) all_cores: FoldedCores,
 }
 
 /// Where and when a task fell asleep.
@@ -108,9 +119,11 @@ impl<T> Entity<T> {
             turn: 0,
             turn_left: 0,
             runtime: 0,
+            cores: FoldedCores::EMPTY,
             min_vruntime: 0,
             min_slice: 0,
             max_slice: 0,
+            all_cores: FoldedCores::EMPTY,
         }
     }
 
@@ -241,6 +254,26 @@ fn rescale(distance: i64, old: u32, new: u32) -> i64 {
     rounded.clamp(i128::from(i64::MIN >> 2), i128::from(i64::MAX >> 2)) as i64
 }
 
+/// Makes a task wait in `tree`: it will be found there, and its affinity counts from now on.
+#[inline]
+pub(super) fn begin_to_wait<T: Schedulable>(tree: &mut Tree<T>, mut task: T) {
+    task.entity_mut().cores = task.cores();
+    let key = task.key();
+    task.note_position(Position(key.0, key.1));
+    tree.insert(task);
+}
+
+/// The task that waits at `position` of `tree`, if it is the one that `which` selects.
+pub(super) fn task_at<T: Schedulable>(tree: &Tree<T>, position: Position, which: impl Fn(&T) -> bool) -> Option<&T> {
+    tree.get(&(position.0, position.1)).filter(|task| which(task))
+}
+
+/// The cores that any of those who wait in `tree` might run on when they began to.
+pub(super) fn cores_of<T: Schedulable>(tree: &Tree<T>) -> FoldedCores {
+    let parts = tree.first().into_iter().chain(tree.rest());
+    parts.fold(FoldedCores::EMPTY, |cores, part| cores.union(part.entity().all_cores))
+}
+
 impl<T: Schedulable> Element for T {
     /// Virtual deadline and identifier in the fair class, rank of the priority and turn in the real-time class.
     type Key = (u64, u64);
@@ -273,14 +306,17 @@ impl<T: Schedulable> Element for T {
     fn update_aggregate(&mut self) {
         let entity = self.entity_mut();
         let (mut min_vruntime, mut min_slice, mut max_slice) = (entity.vruntime, entity.slice, entity.slice);
+        let mut all_cores = entity.cores;
         for child in entity.links.left().into_iter().chain(entity.links.right()) {
             let child = child.entity();
             min_vruntime = earlier(min_vruntime, child.min_vruntime);
             min_slice = min_slice.min(child.min_slice);
             max_slice = max_slice.max(child.max_slice);
+            all_cores = all_cores.union(child.all_cores);
         }
         entity.min_vruntime = min_vruntime;
         entity.min_slice = min_slice;
         entity.max_slice = max_slice;
+        entity.all_cores = all_cores;
     }
 }

@@ -9,15 +9,21 @@
 //! the queue, so that equal tasks do not alternate more often than they ask for. A task that wakes with a shorter slice than the
 //! running one's is exempt from that protection.
 
+use core::ops::ControlFlow;
+
 use super::average::{Average, Threshold, before, earlier};
-use super::entity::{Entity, Left, Request, Schedulable};
+use super::entity::{Entity, Left, Request, Schedulable, begin_to_wait, task_at};
+use super::position::Position;
 use super::weight::NICE_0_WEIGHT;
 use super::{Arrival, Departure, Preemption};
 use crate::task::Policy;
-use crate::tree::{Element, Tree};
+use crate::tree::{Element, Order, Tree};
 
 /// How far beyond the longest slice a task's lag may go: the grain at which preemption may be late, in nanoseconds.
 const TICK: u64 = 1_000_000;
+
+/// How many tasks are looked at to find one that another core should have.
+pub const CANDIDATES: usize = 16;
 
 /// The fair tasks of one core.
 ///
@@ -272,33 +278,41 @@ impl<T: Schedulable> FairQueue<T> {
         Some(task)
     }
 
-    /// Takes away the first waiting task that `which` selects, in the order of deadlines, as one that moves. O(n) to find it.
-    pub fn remove_waiting(&mut self, which: impl Fn(&T) -> bool, now: u64) -> Option<T> {
+    /// Takes away the task that waits at `position`, if it is the one that `which` selects, as one that moves.
+    pub fn remove_waiting(&mut self, position: Position, which: impl Fn(&T) -> bool, now: u64) -> Option<T> {
+        let key = task_at(&self.waiting, position, which)?.key();
         self.charge(now);
-        let mut key = None;
-        self.waiting.for_each(|task| {
-            if key.is_none() && which(task) {
-                key = Some(task.key());
-            }
-        });
-        self.take_waiting(&key?, now)
+        self.take_waiting(&key, now)
     }
 
-    /// Takes away the waiting task that would run last among those that `allowed` selects, the eligible ones first, because moving
-    /// an ineligible task only moves its debt. O(n).
-    pub fn give(&mut self, allowed: impl Fn(&T) -> bool, now: u64) -> Option<T> {
+    /// Takes away the waiting task that would run last among those that may run on core `to`. An eligible one is preferred, because moving
+    /// an ineligible task only moves its debt, but not sought beyond [`CANDIDATES`].
+    pub fn give(&mut self, to: usize, now: u64) -> Option<T> {
         self.charge(now);
         let threshold = self.threshold();
-        let mut chosen: Option<((u64, u64), bool)> = None;
-        self.waiting.for_each(|task| {
-            if allowed(task) {
-                let eligible = threshold.is_eligible(task.entity().vruntime);
-                if chosen.is_none_or(|(_, was_eligible)| eligible || !was_eligible) {
-                    chosen = Some((task.key(), eligible));
+        let (mut chosen, mut candidates) = (None, 0);
+        self.waiting.try_for_each_in(
+            Order::Backwards,
+            |subtree| subtree.entity().all_cores.may_contain(to),
+            |task| {
+                let entity = task.entity();
+                if !entity.cores.may_contain(to) {
+                    return ControlFlow::Continue(());
                 }
-            }
-        });
-        self.take_waiting(&chosen?.0, now)
+                candidates += 1;
+                if task.may_run_on(to) {
+                    let eligible = threshold.is_eligible(entity.vruntime);
+                    if eligible || chosen.is_none() {
+                        chosen = Some(task.key());
+                    }
+                    if eligible {
+                        return ControlFlow::Break(());
+                    }
+                }
+                if candidates < CANDIDATES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            },
+        );
+        self.take_waiting(&chosen?, now)
     }
 
     fn take_waiting(&mut self, key: &(u64, u64), now: u64) -> Option<T> {
@@ -391,7 +405,7 @@ impl<T: Schedulable> FairQueue<T> {
     #[inline(always)]
     fn link(&mut self, task: T) {
         self.average.add(task.entity().share());
-        self.waiting.insert(task);
+        begin_to_wait(&mut self.waiting, task);
     }
 
     fn unlink(&mut self, key: &(u64, u64)) -> Option<T> {

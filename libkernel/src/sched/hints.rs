@@ -5,8 +5,6 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::task::AffinityMask;
-
 /// How many cores the set of sleeping cores can hold.
 const MOST: usize = 256;
 const WORDS: usize = MOST / 64;
@@ -34,25 +32,17 @@ impl CoreSet {
         self.0.get(core / 64).is_some_and(|word| word & (1 << (core % 64)) != 0)
     }
 
+    /// The set as bits, the lowest core first.
+    pub(super) fn words(self) -> [u64; WORDS] {
+        self.0
+    }
+
     /// Adds a core.
     #[inline]
     pub fn add(&mut self, core: usize) {
         if let Some(word) = self.0.get_mut(core / 64) {
             *word |= 1 << (core % 64);
         }
-    }
-
-    /// Adds the cores of another set.
-    #[inline]
-    pub fn add_all(&mut self, other: Self) {
-        self.0.iter_mut().zip(other.0).for_each(|(word, more)| *word |= more);
-    }
-}
-
-impl From<AffinityMask> for CoreSet {
-    #[inline]
-    fn from(mask: AffinityMask) -> Self {
-        Self([mask.0, 0, 0, 0])
     }
 }
 

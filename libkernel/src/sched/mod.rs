@@ -15,7 +15,7 @@
 //! time to choose                 pick(now)                    -> the task that is current from now on
 //! the current task waits, goes   remove_current(why, now)     -> the task
 //! sched_yield                    yield_current(now)
-//! nice, policy, slice changed    refresh(which, now)          -> Preemption
+//! nice, policy, slice changed    refresh(task, now)           -> Preemption
 //! picked or updated              relief_is_due(now)           -> whether to call relieve
 //! after each of these            slice_end()                  -> when to call update next, if ever
 //! ```
@@ -27,6 +27,7 @@ mod fair;
 mod hints;
 pub mod load;
 pub mod placement;
+mod position;
 mod realtime;
 mod relief;
 pub mod replay;
@@ -41,6 +42,7 @@ pub use average::Average;
 pub use entity::{Entity, Request, Schedulable};
 pub use fair::FairQueue;
 pub use hints::{Alone, CoreSet, Cores, Hints};
+pub use position::{FoldedCores, NotedPosition, Position};
 pub use realtime::RealtimeQueue;
 pub use run_queue::{Class, RunQueue};
 pub use weight::{IDLE_WEIGHT, NICE_0_WEIGHT, weight_of_nice};

@@ -5,11 +5,14 @@
 //! while anything else wants to run.
 
 use core::cmp::Ordering;
+use core::ops::ControlFlow;
 
-use super::entity::{Request, Schedulable};
+use super::entity::{Request, Schedulable, begin_to_wait, task_at};
+use super::fair::CANDIDATES;
+use super::position::Position;
 use super::{Arrival, Preemption};
 use crate::task::Policy;
-use crate::tree::{Element, Tree};
+use crate::tree::{Element, Order, Tree};
 
 /// A turn of `SCHED_RR`, in nanoseconds (`sched_rr_get_interval(2)`).
 pub const TURN: u64 = 100_000_000;
@@ -102,7 +105,7 @@ impl<T: Schedulable> RealtimeQueue<T> {
         entity.policy = request.policy;
         entity.priority = request.priority;
         let higher = self.current.as_ref().is_none_or(|current| current.entity().priority < task.entity().priority);
-        self.waiting.insert(task);
+        begin_to_wait(&mut self.waiting, task);
         Preemption::when(higher && !self.is_throttled())
     }
 
@@ -152,7 +155,7 @@ impl<T: Schedulable> RealtimeQueue<T> {
     /// Makes the running task wait: it stays first of its priority.
     pub fn put_back(&mut self) {
         if let Some(task) = self.current.take() {
-            self.waiting.insert(task);
+            begin_to_wait(&mut self.waiting, task);
         }
     }
 
@@ -162,26 +165,38 @@ impl<T: Schedulable> RealtimeQueue<T> {
         self.current.take()
     }
 
-    /// Takes away the first waiting task that `which` selects. O(n) to find it.
-    pub fn remove_waiting(&mut self, which: impl Fn(&T) -> bool) -> Option<T> {
-        let mut key = None;
-        self.waiting.for_each(|task| {
-            if key.is_none() && which(task) {
-                key = Some(task.key());
-            }
-        });
-        self.waiting.remove(&key?)
+    /// Takes away the task that waits at `position`, if it is the one that `which` selects.
+    pub fn remove_waiting(&mut self, position: Position, which: impl Fn(&T) -> bool) -> Option<T> {
+        let key = task_at(&self.waiting, position, which)?.key();
+        self.waiting.remove(&key)
     }
 
-    /// Takes away the first waiting task that `allowed` selects and that is not about to run here. `others` tells whether lower classes
-    /// want to run. O(n) to find it.
-    pub fn give(&mut self, allowed: impl Fn(&T) -> bool, others: bool) -> Option<T> {
+    /// Takes away the first waiting task that may run on core `to` and is not about to run here. `others` tells whether lower classes
+    /// want to run. Tasks that have changed their affinity since they were put here are passed over, at most [`CANDIDATES`].
+    pub fn give(&mut self, to: usize, others: bool) -> Option<T> {
         let first = self.waiting.first().filter(|_| !(others && self.is_throttled()));
         let next = first.map(|first| first.key()).filter(|first| {
             let current = self.current.as_ref();
             current.is_none_or(|current| T::before(first, &current.key()))
         });
-        self.remove_waiting(|task| Some(task.key()) != next && allowed(task))
+        let (mut chosen, mut candidates) = (None, 0);
+        self.waiting.try_for_each_in(
+            Order::Forwards,
+            |subtree| subtree.entity().all_cores.may_contain(to),
+            |task| {
+                let key = task.key();
+                if Some(key) == next || !task.entity().cores.may_contain(to) {
+                    return ControlFlow::Continue(());
+                }
+                candidates += 1;
+                chosen = task.may_run_on(to).then_some(key);
+                if chosen.is_some() || candidates >= CANDIDATES {
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
+            },
+        );
+        self.waiting.remove(&chosen?)
     }
 
     /// The running task goes behind the others of its priority.
@@ -205,8 +220,9 @@ impl<T: Schedulable> RealtimeQueue<T> {
     }
 
     fn charge(&mut self, now: u64) {
-        if now.wrapping_sub(self.period_start) as i64 >= PERIOD as i64 {
-            self.period_start = now;
+        let passed = now.saturating_sub(self.period_start);
+        if passed >= PERIOD {
+            self.period_start += passed - passed % PERIOD;
             self.used = 0;
         }
         let Some(current) = &mut self.current else { return };
@@ -216,7 +232,8 @@ impl<T: Schedulable> RealtimeQueue<T> {
         }
         let used = used as u64;
         self.charged = now;
-        self.used = self.used.saturating_add(used);
+        // What it ran in earlier periods is no debt of this one.
+        self.used = self.used.saturating_add(used.min(passed % PERIOD));
         let entity = current.entity_mut();
         entity.runtime = entity.runtime.wrapping_add(used);
         entity.turn_left = entity.turn_left.saturating_sub(used);

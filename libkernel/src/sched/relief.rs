@@ -6,7 +6,7 @@
 //! go by themselves, placement keeps the queues even as they wake.
 #![forbid(unsafe_code)]
 
-use super::hints::{CoreSet, Cores};
+use super::hints::Cores;
 use super::steal::BATCH;
 use super::{RunQueue, Schedulable, placement};
 
@@ -15,25 +15,18 @@ pub const INTERVAL: u64 = 1_000_000;
 
 impl<T: Schedulable> RunQueue<T> {
     /// Gives `send` tasks that wait here, each with the core that should have it, until no other queue is much shorter; at most a
-    /// batch. `allowed` says where a task may run. O(n) for each, and nothing but a look at the hints of the cores if the queues are even.
-    pub fn relieve(
-        &mut self,
-        cores: &impl Cores,
-        here: usize,
-        allowed: impl Fn(&T) -> CoreSet,
-        now: u64,
-        mut send: impl FnMut(T, usize),
-    ) {
+    /// batch. Nothing but a look at the hints of the cores if the queues are even.
+    pub fn relieve(&mut self, cores: &impl Cores, here: usize, now: u64, mut send: impl FnMut(T, usize)) {
         self.postpone_relief(now.saturating_add(INTERVAL));
         if !placement::is_too_long(cores, here, self.len()) {
             return;
         }
-        let mut wanted = CoreSet::EMPTY;
-        self.realtime().waiting().for_each(|task| wanted.add_all(allowed(task)));
-        self.fair().waiting().for_each(|task| wanted.add_all(allowed(task)));
         for _ in 0..BATCH {
-            let Some(target) = placement::relief(cores, here, self.len(), |core| wanted.contains(core)) else { return };
-            match self.give(|task| allowed(task).contains(target), now) {
+            let wanted = self.wanted_cores();
+            let Some(target) = placement::relief(cores, here, self.len(), |core| wanted.may_contain(core)) else {
+                return;
+            };
+            match self.give(target, now) {
                 Some(task) => send(task, target),
                 None => return cores.release_idle(target),
             }
@@ -45,7 +38,7 @@ impl<T: Schedulable> RunQueue<T> {
 mod tests {
     use super::super::hints::Hints;
     use super::super::tests::{Handle, MS, job, realtime};
-    use super::super::{Arrival, Request};
+    use super::super::{Arrival, CoreSet, Request};
     use super::*;
     use crate::task::Policy;
 
@@ -75,6 +68,12 @@ mod tests {
         Eight(hints)
     }
 
+    fn only_0_and_6() -> CoreSet {
+        let mut set = CoreSet::only(0);
+        set.add(6);
+        set
+    }
+
     fn hogs(count: u64) -> RunQueue<Handle> {
         let mut queue = RunQueue::new(0);
         for id in 1..=count {
@@ -84,13 +83,13 @@ mod tests {
         queue
     }
 
-    fn relieve(queue: &mut RunQueue<Handle>, cores: &Eight, allowed: CoreSet, now: u64) -> Vec<usize> {
+    fn relieve(queue: &mut RunQueue<Handle>, cores: &Eight, now: u64) -> Vec<usize> {
         let mut targets = Vec::new();
         let send = |_, target| {
             cores.0.expect(target);
             targets.push(target);
         };
-        queue.relieve(cores, 0, |_| allowed, now, send);
+        queue.relieve(cores, 0, now, send);
         targets
     }
 
@@ -98,10 +97,10 @@ mod tests {
     fn a_batch_goes_at_once_and_the_rest_an_interval_later() {
         let (mut queue, cores) = (hogs(16), idle_cores());
         assert!(queue.relief_is_due(0));
-        assert_eq!(relieve(&mut queue, &cores, CoreSet::ALL, 0), [1, 2, 3, 4]);
+        assert_eq!(relieve(&mut queue, &cores, 0), [1, 2, 3, 4]);
         assert!(!queue.relief_is_due(INTERVAL - 1));
         assert!(queue.relief_is_due(INTERVAL));
-        assert_eq!(relieve(&mut queue, &cores, CoreSet::ALL, INTERVAL), [5, 6, 7, 1]);
+        assert_eq!(relieve(&mut queue, &cores, INTERVAL), [5, 6, 7, 1]);
         assert_eq!(queue.len(), 8);
     }
 
@@ -110,8 +109,8 @@ mod tests {
         let (mut queue, cores) = (hogs(5), idle_cores());
         (1..CORES).for_each(|core| cores.0.publish(core, 3));
         (1..CORES).for_each(|core| cores.0.leave_idle(core));
-        assert_eq!(relieve(&mut queue, &cores, CoreSet::ALL, 0), [1], "from 5 and 3 to 4 and 4");
-        assert!(relieve(&mut queue, &cores, CoreSet::ALL, INTERVAL).is_empty());
+        assert_eq!(relieve(&mut queue, &cores, 0), [1], "from 5 and 3 to 4 and 4");
+        assert!(relieve(&mut queue, &cores, INTERVAL).is_empty());
     }
 
     #[test]
@@ -122,12 +121,18 @@ mod tests {
 
     #[test]
     fn the_only_core_that_may_help_does_however_many_sleep() {
-        let (mut queue, cores) = (hogs(4), idle_cores());
-        let mut allowed = CoreSet::only(0);
-        assert!(relieve(&mut queue, &cores, allowed, 0).is_empty());
-        assert!((1..CORES).all(|core| cores.0.is_idle(core)), "nobody was claimed for nothing");
-        allowed.add_all(CoreSet::only(6));
-        assert_eq!(relieve(&mut queue, &cores, allowed, INTERVAL), [6, 6]);
+        for (bound, expected) in [(CoreSet::only(0), vec![]), (only_0_and_6(), vec![6, 6])] {
+            let (mut queue, cores) = (RunQueue::new(0), idle_cores());
+            for id in 1..=4 {
+                let task = job(id, Request::NORMAL);
+                task.allowed.set(bound);
+                let _ = queue.enqueue(task, Arrival::Born, 0);
+            }
+            queue.pick(0);
+            assert_eq!(relieve(&mut queue, &cores, 0), expected);
+            let asleep = (1..CORES).filter(|core| cores.0.is_idle(*core)).count();
+            assert_eq!(asleep, CORES - 1 - expected.len().min(1), "nobody was claimed for nothing");
+        }
     }
 
     #[test]
@@ -135,10 +140,10 @@ mod tests {
         let mut queue = hogs(1);
         let cores = idle_cores();
         let _ = queue.enqueue(job(2, realtime(Policy::Fifo, 5)), Arrival::Woken, MS);
-        assert!(relieve(&mut queue, &cores, CoreSet::ALL, MS).is_empty(), "it is about to run");
+        assert!(relieve(&mut queue, &cores, MS).is_empty(), "it is about to run");
         assert!((1..CORES).all(|core| cores.0.is_idle(core)));
         queue.pick(MS);
-        assert_eq!(relieve(&mut queue, &cores, CoreSet::ALL, 2 * MS), [1], "what it preempted is not");
+        assert_eq!(relieve(&mut queue, &cores, 2 * MS), [1], "what it preempted is not");
     }
 
     #[test]
@@ -148,7 +153,7 @@ mod tests {
         queue.pick(MS);
         let cores = idle_cores();
         (1..CORES).for_each(|core| cores.0.publish(core, 9));
-        assert!(relieve(&mut queue, &cores, CoreSet::ALL, MS).is_empty());
+        assert!(relieve(&mut queue, &cores, MS).is_empty());
         assert_eq!(queue.slice_end(), Some(MS + INTERVAL));
     }
 }

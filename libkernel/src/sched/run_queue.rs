@@ -1,7 +1,8 @@
 //! All classes of one core together.
 
-use super::entity::Schedulable;
+use super::entity::{Schedulable, cores_of, task_at};
 use super::fair::FairQueue;
+use super::position::{FoldedCores, Position};
 use super::realtime::RealtimeQueue;
 use super::{Arrival, Departure, Preemption};
 
@@ -193,16 +194,29 @@ impl<T: Schedulable> RunQueue<T> {
         task
     }
 
-    /// Takes away a waiting task that `which` selects, to move it. O(n).
-    pub fn remove_waiting(&mut self, which: impl Fn(&T) -> bool, now: u64) -> Option<T> {
-        self.realtime.remove_waiting(&which).or_else(|| self.fair.remove_waiting(&which, now))
+    /// The task that `which` selects, if it runs here or waits at `position`.
+    pub fn find(&self, position: Position, which: impl Fn(&T) -> bool) -> Option<&T> {
+        self.current().filter(|current| which(current)).or_else(|| {
+            let realtime = task_at(self.realtime.waiting(), position, &which);
+            realtime.or_else(|| task_at(self.fair.waiting(), position, &which))
+        })
     }
 
-    /// Takes away a waiting task that another core may have: the real-time one that would run first, unless it is about to run here,
-    /// else the fair one that would run last, among those that `allowed` selects. O(n).
-    pub fn give(&mut self, allowed: impl Fn(&T) -> bool, now: u64) -> Option<T> {
+    /// Takes away the task that waits at `position`, if it is the one that `which` selects, to move it.
+    pub fn remove_waiting(&mut self, position: Position, which: impl Fn(&T) -> bool, now: u64) -> Option<T> {
+        self.realtime.remove_waiting(position, &which).or_else(|| self.fair.remove_waiting(position, &which, now))
+    }
+
+    /// Takes away a waiting task that may run on core `to`: the real-time one that would run first, unless it is about to run here, else
+    /// a fair one that would run late.
+    pub fn give(&mut self, to: usize, now: u64) -> Option<T> {
         let others = !self.fair.is_empty();
-        self.realtime.give(&allowed, others).or_else(|| self.fair.give(&allowed, now))
+        self.realtime.give(to, others).or_else(|| self.fair.give(to, now))
+    }
+
+    /// The cores that any of the waiting tasks may run on.
+    pub(super) fn wanted_cores(&self) -> FoldedCores {
+        cores_of(self.realtime.waiting()).union(cores_of(self.fair.waiting()))
     }
 
     /// Whether tasks wait and nobody has looked lately if other cores should have some: [`relieve`](RunQueue::relieve) does.
@@ -224,9 +238,9 @@ impl<T: Schedulable> RunQueue<T> {
         }
     }
 
-    /// Brings a task of this queue up to date with what it requests since `sched_setattr(2)` or `setpriority(2)`; O(n). A task that is
-    /// not here follows when it is queued.
-    pub fn refresh(&mut self, which: impl Fn(&T) -> bool, now: u64) -> Preemption {
+    /// Brings the task that `which` selects up to date with what it requests since `sched_setattr(2)` or `setpriority(2)`, if it runs
+    /// here or waits at `position`. A task that is not here follows when it is queued.
+    pub fn refresh(&mut self, position: Position, which: impl Fn(&T) -> bool, now: u64) -> Preemption {
         if let Some(current) = self.current().filter(|current| which(current)) {
             let request = current.request();
             if self.running == Class::Fair && !request.policy.is_realtime() {
@@ -236,7 +250,7 @@ impl<T: Schedulable> RunQueue<T> {
             }
             return Preemption::Reschedule;
         }
-        match self.remove_waiting(which, now) {
+        match self.remove_waiting(position, which, now) {
             Some(task) => self.requeue(task, now),
             None => Preemption::Continue,
         }

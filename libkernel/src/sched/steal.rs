@@ -46,19 +46,14 @@ impl<T> Default for Loot<T> {
     }
 }
 
-/// What the owner of `queue` gives: half of what waits, at most a batch, none that `allowed` excludes. Returns how many.
-pub fn share<T: Schedulable>(
-    queue: &mut RunQueue<T>,
-    loot: &mut Loot<T>,
-    allowed: impl Fn(&T) -> bool,
-    now: u64,
-) -> usize {
+/// What the owner of `queue` gives core `thief`: half of what waits, at most a batch, none that may not run there. Returns how many.
+pub fn share<T: Schedulable>(queue: &mut RunQueue<T>, loot: &mut Loot<T>, thief: usize, now: u64) -> usize {
     // Without a running task one of the waiting is about to run.
     let waiting = queue.len().saturating_sub(1);
     let wanted = waiting.div_ceil(2).min(BATCH);
     let mut given = 0;
     while given < wanted {
-        let Some(task) = queue.give(&allowed, now) else { break };
+        let Some(task) = queue.give(thief, now) else { break };
         if let Err(task) = loot.give(task) {
             let _ = queue.enqueue(task, super::Arrival::Moved, now);
             break;
@@ -103,7 +98,7 @@ impl Thief {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{Handle, job, nice};
-    use super::super::{Arrival, Request};
+    use super::super::{Arrival, CoreSet};
     use super::*;
 
     fn queue_of(count: u64) -> RunQueue<Handle> {
@@ -120,7 +115,7 @@ mod tests {
         for (count, expected) in [(0, 0), (1, 0), (2, 1), (3, 1), (4, 2), (7, 3), (50, BATCH)] {
             let mut queue = queue_of(count);
             let mut loot = Loot::new();
-            assert_eq!(share(&mut queue, &mut loot, |_| true, 0), expected);
+            assert_eq!(share(&mut queue, &mut loot, 1, 0), expected);
             assert_eq!(queue.len() + expected, count as usize);
             assert_eq!(core::iter::from_fn(|| loot.take()).count(), expected);
         }
@@ -128,10 +123,14 @@ mod tests {
 
     #[test]
     fn what_may_not_leave_stays() {
-        let mut queue = queue_of(9);
-        let mut loot = Loot::new();
-        assert_eq!(share(&mut queue, &mut loot, |_| false, 0), 0);
-        assert_eq!(share(&mut queue, &mut loot, |task| task.request() != Request::NORMAL, 0), 0);
+        let mut queue = RunQueue::new(0);
+        for id in 1..=9 {
+            let task = job(id, nice(0));
+            task.allowed.set(CoreSet::only(0));
+            let _ = queue.enqueue(task, Arrival::Born, 0);
+        }
+        queue.pick(0);
+        assert_eq!(share(&mut queue, &mut Loot::new(), 1, 0), 0);
         assert_eq!(queue.len(), 9);
     }
 }

@@ -8,7 +8,7 @@ use core::ptr::NonNull;
 
 use super::Task;
 use super::task::Scheduling;
-use crate::sched::{Entity, Request, Schedulable};
+use crate::sched::{Entity, FoldedCores, Position, Request, Schedulable};
 
 /// The one owner of a task's scheduling state: its entity and its links. It derefs to them.
 ///
@@ -74,6 +74,21 @@ impl Schedulable for Runnable {
     #[inline]
     fn request(&self) -> Request {
         self.0.parameters().request()
+    }
+
+    #[inline]
+    fn may_run_on(&self, core: usize) -> bool {
+        self.0.parameters().affinity().contains(core)
+    }
+
+    #[inline]
+    fn cores(&self) -> FoldedCores {
+        self.0.parameters().affinity().into()
+    }
+
+    #[inline]
+    fn note_position(&self, position: Position) {
+        self.0.noted_position().set(position);
     }
 }
 

@@ -19,7 +19,7 @@ use super::state::{Activity, TaskState};
 use super::{Accounting, Parameters, Runnable, WaitLocation, current, ready, waker};
 use crate::machine;
 use crate::message;
-use crate::sched::Entity;
+use crate::sched::{Entity, NotedPosition, Position};
 use crate::sync::{Hold, SetOnce};
 
 /// A number that no other task ever has; it breaks ties between equal deadlines.
@@ -65,6 +65,7 @@ pub struct Task {
     /// Belongs to the holder of the [`Runnable`].
     scheduling: UnsafeCell<Scheduling>,
     parameters: Parameters,
+    position: NotedPosition,
     news: News,
     accounting: Accounting,
     waiting: WaitLocation,
@@ -107,6 +108,7 @@ impl Task {
             future: UnsafeCell::new(Some(future)),
             scheduling: UnsafeCell::new(Scheduling { entity: Entity::new(id.get()), node: message::Node::new() }),
             parameters: Parameters::default(),
+            position: NotedPosition::default(),
             news: News::new(),
             accounting: Accounting::default(),
             waiting: WaitLocation::default(),
@@ -168,6 +170,11 @@ impl Task {
     #[inline]
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
+    }
+
+    /// Where it waits in the run queue of the calling core, if it does: see [`RunQueue::refresh`](crate::sched::RunQueue::refresh).
+    pub fn position(&self) -> Position {
+        self.position.get()
     }
 
     /// Times and counters.
@@ -279,6 +286,11 @@ impl Task {
     #[inline]
     pub(crate) fn news(&self) -> &News {
         &self.news
+    }
+
+    #[inline]
+    pub(super) fn noted_position(&self) -> &NotedPosition {
+        &self.position
     }
 
     #[inline]

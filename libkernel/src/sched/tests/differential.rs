@@ -97,7 +97,7 @@ pub(super) fn run(events: &[Event], origin: u64, start: u64) -> Vec<Vec<(u64, u6
             }
             Event::Move(index) => {
                 if let Some(id) = waiting(&model, index) {
-                    let task = queue.remove_waiting(|task| task.entity().id == id, real).unwrap();
+                    let task = queue.remove_where(|task| task.entity().id == id, real).unwrap();
                     let member = model.remove_waiting(id, t);
                     assert_eq!(i128::from(task.entity().lag), member.lag);
                     assert_eq!(queue.enqueue(task, Arrival::Moved, real), model.enqueue(member, Arrival::Moved, t));
@@ -105,7 +105,7 @@ pub(super) fn run(events: &[Event], origin: u64, start: u64) -> Vec<Vec<(u64, u6
             }
             Event::Renice(index, nice) => {
                 if let Some(id) = waiting(&model, index) {
-                    let task = queue.remove_waiting(|task| task.entity().id == id, real).unwrap();
+                    let task = queue.remove_where(|task| task.entity().id == id, real).unwrap();
                     let mut member = model.remove_waiting(id, t);
                     member.request.nice = nice;
                     task.request.set(member.request);
@@ -121,7 +121,7 @@ pub(super) fn run(events: &[Event], origin: u64, start: u64) -> Vec<Vec<(u64, u6
             }
             Event::Away(index) => {
                 if let Some(id) = waiting(&model, index) {
-                    drop(queue.remove_waiting(|task| task.entity().id == id, real));
+                    drop(queue.remove_where(|task| task.entity().id == id, real));
                     model.remove_waiting(id, t);
                 }
             }

@@ -157,7 +157,7 @@ impl Both {
         let old = self.fluid.clients[&id].weight;
         let limit = self.limit(old as u32);
         let (_, lag) = self.fluid.leave(id, limit);
-        let task = self.queue.remove_waiting(|task| task.entity().id == id, self.now).unwrap();
+        let task = self.queue.remove_where(|task| task.entity().id == id, self.now).unwrap();
         task.request.set(Request { nice, ..task.request.get() });
         let weight = task.request.get().weight();
         let _ = self.queue.enqueue(task, Arrival::Moved, self.now);

@@ -25,6 +25,8 @@ use std::rc::Rc;
 #[derive(Debug)]
 pub(in crate::sched) struct Job {
     pub request: Rc<Cell<Request>>,
+    pub allowed: Rc<Cell<CoreSet>>,
+    position: Cell<Position>,
     entity: Entity<Box<Job>>,
 }
 
@@ -40,10 +42,20 @@ impl Schedulable for Handle {
     fn request(&self) -> Request {
         self.request.get()
     }
+    fn may_run_on(&self, core: usize) -> bool {
+        self.allowed.get().contains(core)
+    }
+    fn cores(&self) -> FoldedCores {
+        self.allowed.get().into()
+    }
+    fn note_position(&self, position: Position) {
+        self.position.set(position);
+    }
 }
 
 pub(in crate::sched) fn job(id: u64, request: Request) -> Handle {
-    Box::new(Job { request: Rc::new(Cell::new(request)), entity: Entity::new(id) })
+    let allowed = Rc::new(Cell::new(CoreSet::ALL));
+    Box::new(Job { request: Rc::new(Cell::new(request)), allowed, position: Cell::default(), entity: Entity::new(id) })
 }
 
 pub(in crate::sched) fn nice(nice: i8) -> Request {
@@ -76,11 +88,27 @@ impl FairQueue<Handle> {
             let v = children().fold(entity.vruntime, |v, child| average::earlier(v, child.min_vruntime));
             let min = children().fold(entity.slice, |slice, child| slice.min(child.min_slice));
             let max = children().fold(entity.slice, |slice, child| slice.max(child.max_slice));
-            (v, min, max) == (entity.min_vruntime, entity.min_slice, entity.max_slice)
+            let cores = children().fold(entity.cores, |cores, child| cores.union(child.all_cores));
+            (v, min, max, cores) == (entity.min_vruntime, entity.min_slice, entity.max_slice, entity.all_cores)
+        });
+        self.waiting().for_each(|task| {
+            let here = self.waiting().get(&(task.position.get().0, task.position.get().1));
+            assert!(here.is_some_and(|here| std::ptr::eq(here, task)), "a task waits elsewhere than noted");
         });
         let mut sums = self.average().emptied();
         self.waiting().for_each(|task| sums.add(task.entity().share()));
         assert_eq!(self.average(), &sums);
+    }
+
+    /// Takes away the first waiting task that `which` selects.
+    pub(in crate::sched) fn remove_where(&mut self, which: impl Fn(&Handle) -> bool, now: u64) -> Option<Handle> {
+        let mut position = None;
+        self.waiting().for_each(|task| {
+            if position.is_none() && which(task) {
+                position = Some(task.position.get());
+            }
+        });
+        self.remove_waiting(position?, which, now)
     }
 
     /// Identifier, virtual runtime and deadline of every task, the running one first, then in order of deadlines.
@@ -90,5 +118,25 @@ impl FairQueue<Handle> {
         self.current().into_iter().for_each(&mut note);
         self.waiting().for_each(note);
         all
+    }
+}
+
+impl RunQueue<Handle> {
+    /// Where the task with this identifier waits.
+    pub(in crate::sched) fn position_of(&self, id: u64) -> Position {
+        let mut position = Position::default();
+        let mut look = |task: &Handle| {
+            if task.entity().id == id {
+                position = task.position.get();
+            }
+        };
+        self.fair().waiting().for_each(&mut look);
+        self.realtime().waiting().for_each(&mut look);
+        position
+    }
+
+    /// Brings the task with this identifier up to date.
+    pub(in crate::sched) fn refresh_job(&mut self, id: u64, now: u64) -> Preemption {
+        self.refresh(self.position_of(id), |task| task.entity().id == id, now)
     }
 }

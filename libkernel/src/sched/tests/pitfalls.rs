@@ -63,7 +63,7 @@ fn d_stored_lag_is_clamped() {
     core.spawn(Request { policy: Policy::Idle, ..Request::NORMAL }, Behaviour::Hog);
     core.run_until(10_000 * MS, |_| ());
     let now = core.now;
-    let task = core.queue.remove_waiting(|_| true, now).unwrap();
+    let task = core.queue.remove_where(|_| true, now).unwrap();
     let limit = (BASE + MS) * 1024 / u64::from(task.entity().weight());
     assert!(task.entity().lag().unsigned_abs() <= limit);
 }
@@ -148,7 +148,7 @@ fn j_aggregates_follow_a_change_of_a_queued_task() {
     }
     queue.pick(0);
     request.set(with_slice(5, 200_000));
-    let _ = queue.refresh(|task| task.entity().id() == 11, MS);
+    let _ = queue.refresh_job(11, MS);
     queue.fair().check();
     let mut seen = None;
     queue.fair().waiting().for_each(|task| {
@@ -175,7 +175,7 @@ fn k_the_running_task_is_charged_before_anything_is_decided() {
 fn l_the_clamp_counts_the_longest_slice_of_the_queue() {
     let mut queue = queue_of(&[with_slice(0, 100_000), with_slice(0, 100 * MS)]);
     queue.pick(0);
-    let long = queue.remove_waiting(|task| task.entity().slice() == 100 * MS, 0);
+    let long = queue.remove_where(|task| task.entity().slice() == 100 * MS, 0);
     let mut queue = queue_of(&[with_slice(0, 100_000), with_slice(0, 100_000)]);
     let _ = queue.enqueue(long.unwrap(), Arrival::Moved, 0);
     while queue.current().is_none_or(|task| task.entity().slice() != 100 * MS) {
@@ -185,7 +185,7 @@ fn l_the_clamp_counts_the_longest_slice_of_the_queue() {
     // The long one ran 60 ms; the others are owed far more than their own slices.
     let now = queue.charged_until() + 60 * MS;
     let _ = queue.update(now);
-    let short = queue.remove_waiting(|task| task.entity().slice() == 100_000, now).unwrap();
+    let short = queue.remove_where(|task| task.entity().slice() == 100_000, now).unwrap();
     assert!(short.entity().lag() > 10 * MS as i64, "the lag was cut to {}", short.entity().lag());
 }
 
@@ -211,7 +211,7 @@ fn o_virtual_runtimes_of_two_queues_are_never_mixed() {
         let _ = new.enqueue(job(id + 10, Request::NORMAL), Arrival::Born, 0);
     }
     old.pick(0);
-    let moved = old.remove_waiting(|_| true, MS).unwrap();
+    let moved = old.remove_where(|_| true, MS).unwrap();
     let lag = moved.entity().lag();
     let id = moved.entity().id();
     let _ = new.enqueue(moved, Arrival::Moved, MS);
@@ -266,10 +266,10 @@ fn a_cycle_of_weights_returns_the_same_lag() {
             1 => Request { policy: Policy::Idle, ..Request::NORMAL },
             _ => Request::NORMAL,
         });
-        let _ = queue.refresh(|task| task.entity().id() == 2, 300_000);
+        let _ = queue.refresh_job(2, 300_000);
     }
     request.set(Request::NORMAL);
-    let _ = queue.refresh(|task| task.entity().id() == 2, 300_000);
+    let _ = queue.refresh_job(2, 300_000);
     let after = queue.fair().contents();
     for (a, b) in before.iter().zip(&after) {
         assert!(a.1.abs_diff(b.1) <= 2 && a.2.abs_diff(b.2) <= 1024, "{before:?} drifted to {after:?}");

@@ -95,7 +95,7 @@ proptest! {
         let mut waiting = Vec::new();
         core.queue.waiting().for_each(|task| waiting.push(task.entity().id()));
         let chosen = waiting[which % waiting.len()];
-        let task = core.queue.remove_waiting(|task| task.entity().id() == chosen, run).unwrap();
+        let task = core.queue.remove_where(|task| task.entity().id() == chosen, run).unwrap();
         let (lag, deadline) = (task.entity().lag(), task.entity().deadline);
         let mut other = FairQueue::new(1, BASE);
         for (id, request) in (1000..).zip(&requests) {
@@ -267,5 +267,49 @@ fn p18_the_work_of_each_operation_grows_with_the_logarithm() {
         now = queue.slice_end().unwrap().max(now + 1);
         let _ = queue.update(now);
         assert_eq!(queue.waiting().take_visits(), 0, "charging needs no tree");
+    }
+}
+
+#[test]
+fn p18_so_does_the_work_of_finding_a_task_and_of_giving_one_away() {
+    let mut queue: RunQueue<Handle> = RunQueue::new(0);
+    let jobs: Vec<_> = (1..=4096).map(|id| job(id, with_slice((id % 40) as i8 - 20, 100_000 + id * 24_000))).collect();
+    let handles: Vec<_> = jobs.iter().map(|task| (task.request.clone(), task.allowed.clone())).collect();
+    for task in jobs {
+        task.allowed.set(CoreSet::only(0));
+        let _ = queue.enqueue(task, Arrival::Born, 0);
+    }
+    queue.pick(0);
+    let visits = |queue: &RunQueue<Handle>| queue.fair().waiting().take_visits();
+    for id in 1..=4096 {
+        let position = queue.position_of(id);
+        handles[id as usize - 1].0.set(with_slice((id % 39) as i8 - 19, 100_000 + id * 20_000));
+        visits(&queue);
+        let _ = queue.refresh(position, |task| task.entity().id() == id, 0);
+        let visits = visits(&queue);
+        assert!(visits <= 4 * 2 * 13, "a change visited {visits}");
+    }
+    queue.fair().check();
+    visits(&queue);
+    assert!(queue.give(1, 0).is_none());
+    assert!(visits(&queue) <= 2, "nobody may go there");
+    // One in the middle is found, however many stay.
+    handles[2000].1.set(CoreSet::ALL);
+    let _ = queue.refresh_job(2001, 0);
+    visits(&queue);
+    let given = queue.give(1, 0).unwrap();
+    assert_eq!(given.entity().id(), 2001);
+    let visited = visits(&queue);
+    assert!(visited <= 4 * 2 * 13, "to give it away visited {visited}");
+    // Where all may go, none of the last ones is eligible: the search for one that is ends.
+    for id in 1..=4096 {
+        handles[id as usize - 1].1.set(CoreSet::ALL);
+        let _ = queue.refresh_job(id, 0);
+    }
+    for _ in 0..1000 {
+        visits(&queue);
+        assert!(queue.give(1, 0).is_some());
+        let visited = visits(&queue);
+        assert!(visited <= 6 * 2 * 13, "to give one away visited {visited}");
     }
 }

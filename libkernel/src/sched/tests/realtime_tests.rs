@@ -66,11 +66,33 @@ fn a_runaway_leaves_five_percent_to_the_others() {
         now = next;
         let _ = queue.update(now);
         if queue.relief_is_due(now) {
-            queue.relieve(&Alone, 0, |_| CoreSet::ALL, now, |_, _| ());
+            queue.relieve(&Alone, 0, now, |_, _| ());
         }
     }
     let share = service[1] * 1000 / now;
     assert!((45..=55).contains(&share), "the fair task got {share} of 1000");
+}
+
+#[test]
+fn a_runaway_is_not_held_to_account_for_when_it_was_alone() {
+    for alone in [950, 999, 1000, 5000, 5500, 5960] {
+        let mut queue = queue();
+        let _ = queue.enqueue(job(1, realtime(Policy::Fifo, 99)), Arrival::Born, 0);
+        queue.pick(0);
+        let (mut now, mut service) = (alone * MS, 0);
+        let _ = queue.enqueue(job(2, Request::NORMAL), Arrival::Born, now);
+        while now < (alone + 2000) * MS {
+            let id = id_of(queue.pick(now)).unwrap();
+            let next = queue.slice_end().expect("somebody waits").max(now + 1);
+            service += if id == 1 { next - now } else { 0 };
+            now = next;
+            let _ = queue.update(now);
+            if queue.relief_is_due(now) {
+                queue.relieve(&Alone, 0, now, |_, _| ());
+            }
+        }
+        assert!(service >= 1850 * MS, "alone for {alone} ms, then {} of 2000 ms", service / MS);
+    }
 }
 
 #[test]
@@ -92,12 +114,12 @@ fn a_change_of_policy_takes_effect_on_a_queued_and_on_a_running_task() {
     let _ = queue.enqueue(second, Arrival::Born, 0);
     assert_eq!(id_of(queue.pick(0)), Some(1));
     two.set(realtime(Policy::Fifo, 3));
-    assert_eq!(queue.refresh(|task| task.entity().id() == 2, MS), Preemption::Reschedule);
+    assert_eq!(queue.refresh_job(2, MS), Preemption::Reschedule);
     assert_eq!(id_of(queue.pick(MS)), Some(2));
     two.set(Request::NORMAL);
     one.set(realtime(Policy::RoundRobin, 1));
-    let _ = queue.refresh(|task| task.entity().id() == 2, 2 * MS);
-    let _ = queue.refresh(|task| task.entity().id() == 1, 2 * MS);
+    let _ = queue.refresh_job(2, 2 * MS);
+    let _ = queue.refresh_job(1, 2 * MS);
     assert_eq!(id_of(queue.pick(2 * MS)), Some(1));
     assert_eq!((queue.len(), queue.class()), (2, Class::Realtime));
     queue.fair().check();
@@ -115,7 +137,7 @@ fn a_change_of_priority_moves_a_task_behind_or_before_its_new_equals() {
             let _ = queue.enqueue(job(id, realtime(Policy::Fifo, priority)), Arrival::Born, 0);
         }
         request.set(realtime(Policy::RoundRobin, new));
-        let _ = queue.refresh(|task| task.entity().id() == 1, 0);
+        let _ = queue.refresh_job(1, 0);
         let mut order = Vec::new();
         while queue.pick(0).is_some() {
             order.extend(queue.remove_current(Departure::Exit, 0).map(|task| task.entity().id()));
@@ -134,7 +156,7 @@ fn a_running_task_whose_priority_stays_or_falls_to_that_of_others_goes_on_first_
         assert_eq!(id_of(queue.pick(0)), Some(1));
         let _ = queue.enqueue(job(2, realtime(Policy::Fifo, new)), Arrival::Born, 0);
         request.set(realtime(Policy::Fifo, new));
-        let _ = queue.refresh(|task| task.entity().id() == 1, MS);
+        let _ = queue.refresh_job(1, MS);
         assert_eq!(id_of(queue.pick(MS)), Some(1), "priority {new}");
     }
 }
@@ -153,13 +175,17 @@ fn an_idle_policy_task_is_preempted_by_any_other_and_batch_preempts_nobody() {
 #[test]
 fn what_may_go_to_another_core_is_what_would_run_last_here() {
     let mut queue = queue();
+    let mut two = CoreSet::only(0);
+    two.add(1);
     for id in 1..=6 {
-        let _ = queue.enqueue(job(id, with_slice(0, id * MS)), Arrival::Born, 0);
+        let task = job(id, with_slice(0, id * MS));
+        task.allowed.set(if id == 6 { CoreSet::only(0) } else { two });
+        let _ = queue.enqueue(task, Arrival::Born, 0);
     }
     queue.pick(0);
-    let given = queue.give(|task| task.entity().id() != 6, 0).unwrap();
+    let given = queue.give(1, 0).unwrap();
     assert_eq!(given.entity().id(), 5, "the latest deadline of those allowed");
-    assert!(queue.give(|_| false, 0).is_none());
+    assert!(queue.give(2, 0).is_none());
     assert_eq!(queue.len(), 5);
 }
 
@@ -173,11 +199,11 @@ fn a_real_time_task_goes_to_another_core_only_if_it_has_to_wait_here() {
     for (id, priority) in [(3, 5), (4, 5), (5, 7)] {
         let _ = queue.enqueue(job(id, realtime(Policy::Fifo, priority)), Arrival::Woken, 1);
     }
-    assert_eq!(id_of(queue.give(|_| true, 1).as_ref()), Some(3), "the one with the highest priority is about to run");
+    assert_eq!(id_of(queue.give(1, 1).as_ref()), Some(3), "the one with the highest priority is about to run");
     assert_eq!(id_of(queue.pick(1)), Some(5));
     let _ = queue.enqueue(job(6, realtime(Policy::Fifo, 9)), Arrival::Woken, 2);
-    assert_eq!(id_of(queue.give(|_| true, 2).as_ref()), Some(4), "the other is about to preempt");
-    let rest: Vec<_> = std::iter::from_fn(|| queue.give(|_| true, 2)).map(|task| task.entity().id()).collect();
+    assert_eq!(id_of(queue.give(1, 2).as_ref()), Some(4), "the other is about to preempt");
+    let rest: Vec<_> = std::iter::from_fn(|| queue.give(1, 2)).map(|task| task.entity().id()).collect();
     assert_eq!(rest, [2, 1], "the fair ones, the last first");
 }
 
@@ -191,7 +217,7 @@ fn a_throttled_class_has_to_wait() {
     queue.pick(0);
     assert_eq!(queue.update(960 * MS), Preemption::Reschedule);
     assert_eq!(id_of(queue.pick(960 * MS)), Some(3));
-    assert_eq!(id_of(queue.give(|_| true, 960 * MS).as_ref()), Some(1));
+    assert_eq!(id_of(queue.give(1, 960 * MS).as_ref()), Some(1));
 }
 
 #[test]
@@ -199,25 +225,26 @@ fn a_change_of_class_leaves_the_running_task_where_its_core_polls_it() {
     let mut queue = queue();
     let (first, second) = (job(1, Request::NORMAL), job(2, Request::NORMAL));
     let request = first.request.clone();
+    second.allowed.set(CoreSet::only(0));
     let _ = queue.enqueue(first, Arrival::Born, 0);
     let _ = queue.enqueue(second, Arrival::Born, 0);
     assert_eq!(id_of(queue.pick(0)), Some(1));
     for wanted in [realtime(Policy::Fifo, 5), realtime(Policy::Fifo, 7), Request::NORMAL] {
         request.set(wanted);
-        assert_eq!(queue.refresh(|task| task.entity().id() == 1, MS), Preemption::Reschedule);
+        assert_eq!(queue.refresh_job(1, MS), Preemption::Reschedule);
         assert_eq!(id_of(queue.current()), Some(1), "it is no candidate for a thief");
-        assert!(queue.give(|task| task.entity().id() == 1, MS).is_none());
+        assert!(queue.give(1, MS).is_none());
         assert_eq!(id_of(queue.pick(MS)).map(|_| queue.len()), Some(2));
         // From now on what it asked for holds.
         assert!(!wanted.policy.is_realtime() || queue.class() == Class::Realtime);
     }
     request.set(realtime(Policy::Fifo, 9));
-    let _ = queue.refresh(|task| task.entity().id() == 1, 2 * MS);
+    let _ = queue.refresh_job(1, 2 * MS);
     while id_of(queue.pick(2 * MS)) != Some(1) {
         drop(queue.remove_current(Departure::Exit, 2 * MS));
     }
     request.set(Request::NORMAL);
-    let _ = queue.refresh(|task| task.entity().id() == 1, 3 * MS);
+    let _ = queue.refresh_job(1, 3 * MS);
     let asleep = queue.remove_current(Departure::Sleep, 3 * MS);
     assert_eq!(asleep.map(|task| task.entity().id()), Some(1), "it can go to sleep before the next choice");
 }
@@ -227,6 +254,7 @@ fn a_change_of_class_leaves_the_running_task_where_its_core_polls_it() {
 struct Fickle {
     entity: Entity<Box<Fickle>>,
     looks: Cell<u32>,
+    position: Rc<Cell<Position>>,
 }
 
 impl Schedulable for Box<Fickle> {
@@ -235,6 +263,15 @@ impl Schedulable for Box<Fickle> {
     }
     fn entity_mut(&mut self) -> &mut Entity<Self> {
         &mut self.entity
+    }
+    fn may_run_on(&self, _core: usize) -> bool {
+        true
+    }
+    fn cores(&self) -> FoldedCores {
+        CoreSet::ALL.into()
+    }
+    fn note_position(&self, position: Position) {
+        self.position.set(position);
     }
     fn request(&self) -> Request {
         self.looks.set(self.looks.get() + 1);
@@ -246,10 +283,13 @@ impl Schedulable for Box<Fickle> {
 fn a_policy_that_changes_while_it_is_looked_at_mixes_no_classes() {
     for offset in 0..2 {
         let mut queue: RunQueue<Box<Fickle>> = RunQueue::new(0);
+        let positions: Vec<_> = (0..=50).map(|_| Rc::new(Cell::new(Position::default()))).collect();
         for id in 1..=50 {
             let looks = Cell::new((id as u32 + offset) % 2);
-            let _ = queue.enqueue(Box::new(Fickle { entity: Entity::new(id), looks }), Arrival::Born, id * 1000);
-            let _ = queue.refresh(|task| task.entity().id() == id / 2, id * 1000);
+            let task = Fickle { entity: Entity::new(id), looks, position: positions[id as usize].clone() };
+            let _ = queue.enqueue(Box::new(task), Arrival::Born, id * 1000);
+            let other = positions[id as usize / 2].get();
+            let _ = queue.refresh(other, |task| task.entity().id() == id / 2, id * 1000);
             queue.pick(id * 1000);
             queue.realtime().waiting().for_each(|task| assert!(task.entity().policy.is_realtime()));
             queue.fair().waiting().for_each(|task| assert!(!task.entity().policy.is_realtime()));
@@ -261,4 +301,37 @@ fn a_policy_that_changes_while_it_is_looked_at_mixes_no_classes() {
         }
         assert_eq!(left, 50);
     }
+}
+
+#[test]
+fn a_change_of_a_waiting_task_visits_a_logarithm_of_the_queue() {
+    let mut queue = queue();
+    let jobs: Vec<_> = (1..=4096).map(|id| job(id, realtime(Policy::Fifo, 1 + (id % 90) as u8))).collect();
+    let handles: Vec<_> = jobs.iter().map(|task| (task.request.clone(), task.allowed.clone())).collect();
+    for task in jobs {
+        let _ = queue.enqueue(task, Arrival::Born, 0);
+    }
+    queue.pick(0);
+    for id in 1..=4096 {
+        let position = queue.position_of(id);
+        handles[id as usize - 1].0.set(realtime(Policy::RoundRobin, 1 + (id % 80) as u8));
+        queue.realtime().waiting().take_visits();
+        let _ = queue.refresh(position, |task| task.entity().id() == id, 0);
+        let visits = queue.realtime().waiting().take_visits();
+        assert!(visits <= 4 * 2 * 13, "a change visited {visits}");
+    }
+    // All but one, which would run last, may run here only.
+    for (id, (_, allowed)) in handles.iter().enumerate() {
+        allowed.set(CoreSet::only(0));
+        let _ = queue.refresh_job(id as u64 + 1, 0);
+    }
+    queue.realtime().waiting().take_visits();
+    assert!(queue.give(1, 0).is_none());
+    assert!(queue.realtime().waiting().take_visits() <= 2);
+    handles[79].1.set(CoreSet::ALL);
+    let _ = queue.refresh_job(80, 0);
+    queue.realtime().waiting().take_visits();
+    assert_eq!(id_of(queue.give(1, 0).as_ref()), Some(80));
+    let visits = queue.realtime().waiting().take_visits();
+    assert!(visits <= 4 * 2 * 13, "to give one away visited {visits}");
 }

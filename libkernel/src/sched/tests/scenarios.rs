@@ -83,7 +83,7 @@ proptest! {
             let lag = |(id, vruntime, _): (u64, u64, u64)| i128::from(v.wrapping_sub(vruntime) as i64) * weight_of(id);
             queue.contents().into_iter().map(lag).sum::<i128>()
         };
-        let task = old.remove_waiting(|task| task.entity().id == chosen, run).unwrap();
+        let task = old.remove_where(|task| task.entity().id == chosen, run).unwrap();
         let _ = new.enqueue(task, Arrival::Moved, run);
         for queue in [&mut old, &mut new] {
             // Virtual time is rounded down: the sum of weighted lags is at most one unit of all weights short.

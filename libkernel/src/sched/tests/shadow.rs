@@ -128,7 +128,7 @@ fn follow(seed: u64, events: u64, most: usize, origin: u64) {
             }
             7 => {
                 // Away and back, as a change of nice value does it: weight times lag is kept.
-                if let Some(task) = queue.give(|_| true, now) {
+                if let Some(task) = queue.give(1, now) {
                     let mut twin = shadow.leave(task.entity().id);
                     assert_eq!(i128::from(task.entity().lag), twin.lag, "event {event}: lag");
                     let (id, request) = (task.entity().id, request(&mut random));

@@ -28,6 +28,7 @@ pub(super) struct Program {
     last: usize,
     /// The cores it may run on, which the test can change.
     allowed: Rc<Cell<CoreSet>>,
+    position: Rc<Cell<Position>>,
     /// Total service at which the present burst ends, and the lengths of all bursts and sleeps; a sleep of 0 is none.
     burst_end: u64,
     burst: u64,
@@ -44,13 +45,18 @@ impl Schedulable for Box<Program> {
     fn request(&self) -> Request {
         self.request
     }
-}
-
-impl Program {
     fn may_run_on(&self, core: usize) -> bool {
         self.allowed.get().contains(core)
     }
+    fn cores(&self) -> FoldedCores {
+        self.allowed.get().into()
+    }
+    fn note_position(&self, position: Position) {
+        self.position.set(position);
+    }
+}
 
+impl Program {
     fn is_unbound(&self) -> bool {
         self.allowed.get() == CoreSet::ALL
     }
@@ -120,6 +126,7 @@ pub(super) struct Machine {
     pub(super) relieved: u64,
     pub(super) service: Vec<u64>,
     allowed: Vec<Rc<Cell<CoreSet>>>,
+    positions: Vec<Rc<Cell<Position>>>,
 }
 
 impl Machine {
@@ -154,6 +161,7 @@ impl Machine {
             relieved: 0,
             service: Vec::new(),
             allowed: Vec::new(),
+            positions: Vec::new(),
         }
     }
 
@@ -187,7 +195,9 @@ impl Machine {
         let burst_end = if burst == 0 { u64::MAX } else { burst };
         let allowed = Rc::new(Cell::new(bound.map_or(CoreSet::ALL, CoreSet::only)));
         self.allowed.push(allowed.clone());
-        let task = Box::new(Program { entity, request, index, last: here, allowed, burst_end, burst, sleep });
+        let position = Rc::new(Cell::new(Position::default()));
+        self.positions.push(position.clone());
+        let task = Box::new(Program { entity, request, index, last: here, allowed, position, burst_end, burst, sleep });
         let target = placement::for_born(&Online(&self.hints, self.cores.len()), here, |core| task.may_run_on(core));
         self.dispatch(here, target, task, Arrival::Born);
     }
@@ -314,7 +324,7 @@ impl Machine {
             self.hints.expect(target);
             sent.push((task, target));
         };
-        queue.relieve(&online, core, |task| task.allowed.get(), now, send);
+        queue.relieve(&online, core, now, send);
         for (task, target) in sent {
             self.relieved += 1;
             self.cores[core].unbound -= usize::from(task.is_unbound());
@@ -326,13 +336,16 @@ impl Machine {
     /// Lets a task run anywhere from now on, wherever it is.
     pub(super) fn release(&mut self, index: usize) {
         self.allowed[index].set(CoreSet::ALL);
-        for core in &mut self.cores {
-            let queue = &core.queue;
-            let mut unbound = usize::from(queue.current().is_some_and(|task| task.is_unbound()));
-            queue.fair().waiting().for_each(|task| unbound += usize::from(task.is_unbound()));
-            queue.realtime().waiting().for_each(|task| unbound += usize::from(task.is_unbound()));
-            core.unbound = unbound;
-        }
+        let Place::Queue(core) = self.places[index] else { return };
+        self.settle(core);
+        let (now, position) = (self.now, self.positions[index].get());
+        let queue = &mut self.cores[core].queue;
+        let decision = queue.refresh(position, |task| task.index == index, now);
+        let mut unbound = usize::from(queue.current().is_some_and(|task| task.is_unbound()));
+        queue.fair().waiting().for_each(|task| unbound += usize::from(task.is_unbound()));
+        queue.realtime().waiting().for_each(|task| unbound += usize::from(task.is_unbound()));
+        self.cores[core].unbound = unbound;
+        if decision == Preemption::Reschedule { self.preempt(core) } else { self.arm(core) }
     }
 
     fn deliver(&mut self, core: usize, message: Message) {
@@ -343,7 +356,7 @@ impl Machine {
             Message::Steal { thief } => {
                 self.settle(core);
                 let mut loot = Loot::new();
-                self.steals += share(&mut self.cores[core].queue, &mut loot, |task| task.may_run_on(thief), now) as u64;
+                self.steals += share(&mut self.cores[core].queue, &mut loot, thief, now) as u64;
                 let mut passed = Loot::new();
                 while let Some(task) = loot.take() {
                     self.cores[core].unbound -= usize::from(task.is_unbound());
