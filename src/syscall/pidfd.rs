@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::Context;
-use super::signal::{check_permission, limit};
+use super::signal::check_permission;
 use alloc::sync::Arc;
 use libkernel::fs::{Fd, OpenFlags, anonymous};
 use libkernel::memory::UserPtr;
@@ -72,7 +72,7 @@ pub fn pidfd_send_signal(cx: &mut Context, fd: Fd, signal: i32, details: UserPtr
     }
     check_permission(cx, &process, (!probe).then_some(signal))?;
     if !probe {
-        process.signals().send(info, limit(&process))?;
+        process.signals().send(info, &process.signal_allowance())?;
     }
     Ok(0)
 }

@@ -5,7 +5,6 @@ use alloc::sync::Arc;
 
 use libkernel::memory::UserPtr;
 use libkernel::process::clock::from_timespec;
-use libkernel::process::limits::Resource;
 use libkernel::process::{Pid, Process, Thread, table, tree};
 use libkernel::signal::action::ACTION_SIZE;
 use libkernel::signal::{Action, RestartBlock, Signal, SignalInfo, SignalSet, info};
@@ -28,11 +27,6 @@ pub(super) fn read_set(cx: &Context, set: UserPtr<u64>, size: usize) -> Result<S
     Ok(SignalSet::from_bits(cx.thread.space().read_value(set)?))
 }
 
-/// The limit on signals queued for a process.
-pub(super) fn limit(process: &Process) -> usize {
-    process.soft_limit(Resource::PendingSignals).map_or(usize::MAX, |limit| limit as usize)
-}
-
 /// A signal's number as the kill family takes it: 0 asks only whether the signal could be sent.
 fn signal_or_probe(number: i32) -> Result<Option<Signal>> {
     if number == 0 { Ok(None) } else { Signal::new(number).map(Some) }
@@ -53,7 +47,7 @@ fn send_to_process(cx: &Context, target: &Process, number: i32, info: impl FnOnc
     let signal = signal_or_probe(number)?;
     check_permission(cx, target, signal)?;
     match signal {
-        Some(signal) => target.signals().send(info(signal), limit(target)),
+        Some(signal) => target.signals().send(info(signal), &target.signal_allowance()),
         None => Ok(()),
     }
 }
@@ -131,7 +125,7 @@ fn send_to_thread(
     let signal = signal_or_probe(number)?;
     check_permission(cx, thread.process(), signal)?;
     if let Some(signal) = signal {
-        thread.signals().send(info(signal), limit(thread.process()))?;
+        thread.signals().send(info(signal), &thread.signal_allowance())?;
     }
     Ok(0)
 }

@@ -116,13 +116,13 @@ fn read_event(cx: &Context, event: UserPtr<u8>) -> Result<(u64, i32, u32, i32)> 
 pub fn timer_create(cx: &mut Context, clock: i32, event: UserPtr<u8>, id: UserPtr<i32>) -> Result<usize> {
     let processor = timer_clock(cx, clock)?.processor_clock(&cx.thread);
     let timers = timers(cx);
-    let limit = super::signal::limit(cx.thread.process());
+    let allowance = cx.thread.signal_allowance();
     let number = match event.non_null() {
-        None => timers.create(clock, processor, Some((Signal::ALRM, None, None)), limit)?,
+        None => timers.create(clock, processor, Some((Signal::ALRM, None, None)), &allowance)?,
         Some(event) => {
             let (value, signal, notify, tid) = read_event(cx, event)?;
             if notify == abi::SIGEV_NONE {
-                timers.create(clock, processor, None, limit)?
+                timers.create(clock, processor, None, &allowance)?
             } else {
                 if !matches!(notify, abi::SIGEV_SIGNAL | abi::SIGEV_THREAD | abi::SIGEV_THREAD_ID) {
                     return Err(Errno::EINVAL);
@@ -138,7 +138,7 @@ pub fn timer_create(cx: &mut Context, clock: i32, event: UserPtr<u8>, id: UserPt
                     None
                 };
                 let thread = thread.as_ref().map(|thread| thread.signals());
-                timers.create(clock, processor, Some((signal, Some(value), thread)), limit)?
+                timers.create(clock, processor, Some((signal, Some(value), thread)), &allowance)?
             }
         }
     };

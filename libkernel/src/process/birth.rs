@@ -4,10 +4,9 @@
 //! links it to its relatives and makes it visible, after which the caller starts it.
 #![forbid(unsafe_code)]
 
-use super::accounts;
 use super::credentials::Credentials;
 use super::group::ProcessGroup;
-use super::id::{Pid, Uid};
+use super::id::Pid;
 use super::limits::{Limits, Resource};
 use super::name::Name;
 use super::process::{Process, Seed};
@@ -86,7 +85,7 @@ impl Unborn {
             Some(kinship) => self.join_family(creator, kinship, &task)?,
         }
         count_birth();
-        accounts::begin(thread.with_credentials(|credentials| credentials.uid.real));
+        thread.account().begin_thread();
         // From here on a signal may start it.
         thread.set_task(task);
         Ok(thread)
@@ -182,7 +181,7 @@ impl Founder {
         self.group.list_session()?;
         self.group.join(&mut tree, process)?;
         self.thread.set_task(task);
-        accounts::begin(Uid::ROOT);
+        self.thread.account().begin_thread();
         Ok(self.thread)
     }
 }
@@ -190,7 +189,8 @@ impl Founder {
 /// May `creator`'s user have another thread?
 fn check_limit(creator: &Thread) -> Result<()> {
     let limit = creator.process().limit(Resource::Processes).soft;
-    creator.with_credentials(|credentials| accounts::check(credentials, limit))
+    let account = creator.account();
+    creator.with_credentials(|credentials| account.check_threads(credentials, limit))
 }
 
 /// A thread that starts out as `creator` is.

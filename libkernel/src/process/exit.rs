@@ -8,7 +8,7 @@ use super::process::Process;
 use super::status::ExitStatus;
 use super::thread::Thread;
 use super::tree::{self, Tree};
-use super::{accounts, job_control, notice, table};
+use super::{job_control, notice, table};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -27,9 +27,8 @@ impl Process {
 pub fn finish_thread(thread: &Arc<Thread>, status: ExitStatus) {
     let process = thread.process();
     let change = thread.signals().part();
-    let user = thread.with_credentials(|credentials| credentials.uid);
-    process.note_user(user);
-    accounts::end(user.real);
+    process.note_user(thread.with_credentials(|credentials| credentials.uid));
+    thread.account().end_thread();
     let mut tree = tree::lock();
     table::remove_thread(thread.tid());
     if let Some(status) = process.discharge(thread, status) {

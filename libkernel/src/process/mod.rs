@@ -43,6 +43,8 @@ pub mod usage;
 pub mod vfork;
 pub mod wait;
 
+pub use accounts::SignalAllowance;
+pub(crate) use accounts::SignalCharge;
 pub use credentials::Credentials;
 pub use group::{ControllingTerminal, ProcessGroup, Session};
 pub use id::{Gid, Pid, Uid};

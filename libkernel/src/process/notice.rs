@@ -4,7 +4,6 @@
 #![forbid(unsafe_code)]
 
 use super::group::ProcessGroup;
-use super::limits::Resource;
 use super::process::Process;
 use super::status::ExitStatus;
 use super::usage::ticks;
@@ -59,8 +58,7 @@ fn child_info(child: &Process, change: Change) -> SignalInfo {
 }
 
 fn send(to: &Process, info: SignalInfo) {
-    let limit = to.soft_limit(Resource::PendingSignals).map_or(usize::MAX, |limit| limit as usize);
-    // Without room for its details a signal that is not a real-time one still arrives; a real-time exit signal is lost,
-    // as on Linux.
-    let _ = to.signals().send(info, limit);
+    // Without memory for its details a signal that is not a real-time one still arrives; a real-time exit signal is lost without
+    // or beyond the limit, as on Linux.
+    let _ = to.signals().send(info, &to.signal_allowance());
 }

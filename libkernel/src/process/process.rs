@@ -1,6 +1,7 @@
 //! What the threads of a program share.
 #![forbid(unsafe_code)]
 
+use super::accounts::{self, SignalAllowance};
 use super::credentials::UserIds;
 use super::exec::ProgramFacts;
 use super::group::{ProcessGroup, Session};
@@ -384,6 +385,18 @@ impl Process {
         match self.leader() {
             Some(leader) => leader.with_credentials(|credentials| credentials.uid),
             None => *self.last_user.lock(),
+        }
+    }
+
+    /// To whom a signal for it is charged: the user of its first thread, as [`Self::user_ids`] tells.
+    #[must_use]
+    pub fn signal_allowance(&self) -> SignalAllowance {
+        match self.leader() {
+            Some(leader) => leader.signal_allowance(),
+            None => {
+                let user = self.last_user.lock().real;
+                SignalAllowance::new(accounts::of(user), self.limit(Resource::PendingSignals).soft)
+            }
         }
     }
 

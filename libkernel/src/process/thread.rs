@@ -1,9 +1,10 @@
 //! A thread of a program, and what it has for itself.
 #![forbid(unsafe_code)]
 
-use super::accounts;
+use super::accounts::{self, Account, SignalAllowance};
 use super::credentials::Credentials;
 use super::id::Pid;
+use super::limits::Resource;
 use super::name::Name;
 use super::process::Process;
 use super::resources::Resources;
@@ -30,6 +31,8 @@ pub struct Thread {
     process: Arc<Process>,
     place: AtomicUsize,
     credentials: SpinLock<Arc<Credentials>>,
+    /// That of the real user.
+    account: SpinLock<Arc<Account>>,
     name: SpinLock<Name>,
     clear_child_tid: AtomicUsize,
     robust_list: AtomicUsize,
@@ -61,6 +64,7 @@ impl Thread {
             tid: AtomicU32::new(tid.number()),
             process,
             place: AtomicUsize::new(0),
+            account: SpinLock::new(accounts::of(credentials.uid.real)),
             credentials: SpinLock::new(credentials),
             name: SpinLock::new(name),
             clear_child_tid: AtomicUsize::new(0),
@@ -157,10 +161,23 @@ impl Thread {
         let new_user = credentials.uid.real;
         let old = core::mem::replace(&mut *self.credentials.lock(), credentials);
         if old.uid.real != new_user {
-            accounts::begin(new_user);
-            accounts::end(old.uid.real);
+            let account = accounts::of(new_user);
+            account.begin_thread();
+            let before = core::mem::replace(&mut *self.account.lock(), account);
+            before.end_thread();
         }
         drop(old);
+    }
+
+    /// What its real user has.
+    pub(super) fn account(&self) -> Arc<Account> {
+        self.account.lock().clone()
+    }
+
+    /// To whom a signal for it is charged.
+    #[must_use]
+    pub fn signal_allowance(&self) -> SignalAllowance {
+        SignalAllowance::new(self.account(), self.process.limit(Resource::PendingSignals).soft)
     }
 
     /// Its short name (`comm`).

@@ -109,6 +109,11 @@ impl SignalInfo {
         self.signal.is_realtime() && self.code != USER
     }
 
+    /// Whether it is queued though the receiver's user has as many queued as may be: a standard signal by `kill` or of the kernel's.
+    pub const fn may_exceed_limit(&self) -> bool {
+        !self.signal.is_realtime() && self.code >= 0
+    }
+
     /// Encodes `siginfo_t`.
     pub fn to_bytes(&self) -> [u8; USER_SIZE] {
         let mut bytes = [0; USER_SIZE];

@@ -13,6 +13,7 @@ use super::stop::{StateChange, Stop};
 use super::thread::ThreadSignals;
 use crate::Result;
 use crate::process::roster::Roster;
+use crate::process::{SignalAllowance, SignalCharge};
 use crate::sync::{IrqSpinLock, WaitQueue};
 use crate::timers::ProcessTimers;
 
@@ -124,11 +125,6 @@ impl ProcessSignals {
         SignalSet::from_bits(self.pending.load(Ordering::Relaxed))
     }
 
-    /// How many signals are queued with details (`SigQ` of `/proc/PID/status`).
-    pub fn queued(&self) -> usize {
-        self.state.lock().queue.len()
-    }
-
     /// Woken whenever a signal arrives for the process or one of its threads.
     pub fn arrived(&self) -> &Arc<WaitQueue> {
         &self.arrived
@@ -218,17 +214,17 @@ impl ProcessSignals {
         drop(timers);
     }
 
-    /// Sets memory aside so that a timer can send its signal from an interrupt. `limit` is as for [`Self::send`].
+    /// Sets memory aside so that a timer can send its signal from an interrupt.
     ///
     /// # Errors
     /// `EAGAIN` at the limit, `ENOMEM`.
-    pub fn reserve_for_timer(&self, limit: usize) -> Result<()> {
-        self.state.lock().queue.reserve(limit)
+    pub(crate) fn reserve_for_timer(&self, allowance: &SignalAllowance) -> Result<SignalCharge> {
+        self.state.lock().queue.reserve(allowance)
     }
 
-    /// Gives up what [`Self::reserve_for_timer`] set aside.
-    pub fn unreserve_for_timer(&self) {
-        self.state.lock().queue.unreserve();
+    /// Gives up what [`Self::reserve_for_timer`] set aside for the timer with this number.
+    pub(crate) fn unreserve_for_timer(&self, timer: u32, charge: SignalCharge) {
+        self.state.lock().queue.unreserve(timer, charge);
     }
 
     /// Forgets pending signals, everywhere in the process.

@@ -8,7 +8,8 @@ use alloc::collections::VecDeque;
 
 use super::info::SignalInfo;
 use super::number::Signal;
-use crate::{Errno, Result};
+use crate::Result;
+use crate::process::{SignalAllowance, SignalCharge};
 
 /// For whom a signal waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub(super) enum Target {
 struct Entry {
     target: Target,
     info: SignalInfo,
+    /// `None` for a timer's: the timer is charged as long as it exists.
+    charge: Option<SignalCharge>,
 }
 
 /// Queued details.
@@ -40,29 +43,28 @@ impl Queue {
         Self { entries: VecDeque::new(), reserved: 0 }
     }
 
-    /// Sets room aside for one entry that will be pushed where nothing may be allocated. `EAGAIN` at `limit` entries, those that have
-    /// room set aside included; `ENOMEM`.
-    pub(super) fn reserve(&mut self, limit: usize) -> Result<()> {
-        if self.entries.len() + self.reserved >= limit {
-            return Err(Errno::EAGAIN);
-        }
+    /// Sets room aside for one entry that will be pushed where nothing may be allocated. `EAGAIN` at the limit; `ENOMEM`.
+    pub(super) fn reserve(&mut self, allowance: &SignalAllowance) -> Result<SignalCharge> {
+        let charge = allowance.charge(false)?;
         self.entries.try_reserve(self.reserved + 1)?;
         self.reserved += 1;
-        Ok(())
+        Ok(charge)
     }
 
-    /// Gives up room that [`Self::reserve`] set aside.
-    pub(super) fn unreserve(&mut self) {
+    /// Gives up room that [`Self::reserve`] set aside for a timer. While its last signal is queued, that is what the charge is for.
+    pub(super) fn unreserve(&mut self, timer: u32, charge: SignalCharge) {
         self.reserved = self.reserved.saturating_sub(1);
+        let sent = |entry: &&mut Entry| entry.charge.is_none() && entry.info.timer_id() == Some(timer);
+        if let Some(entry) = self.entries.iter_mut().find(sent) {
+            entry.charge = Some(charge);
+        }
     }
 
-    /// Appends details. `EAGAIN` at `limit` entries, `ENOMEM`.
-    pub(super) fn push(&mut self, target: Target, info: SignalInfo, limit: usize) -> Result<()> {
-        if self.entries.len() >= limit {
-            return Err(Errno::EAGAIN);
-        }
+    /// Appends details. `EAGAIN` at the limit, unless they may exceed it, `ENOMEM`.
+    pub(super) fn push(&mut self, target: Target, info: SignalInfo, allowance: &SignalAllowance) -> Result<()> {
+        let charge = allowance.charge(info.may_exceed_limit())?;
         self.entries.try_reserve(self.reserved + 1)?;
-        self.entries.push_back(Entry { target, info });
+        self.entries.push_back(Entry { target, info, charge: Some(charge) });
         Ok(())
     }
 
@@ -76,7 +78,7 @@ impl Queue {
     /// Appends details into the room set aside.
     pub(super) fn push_reserved(&mut self, target: Target, info: SignalInfo) {
         if self.entries.len() < self.entries.capacity() {
-            self.entries.push_back(Entry { target, info });
+            self.entries.push_back(Entry { target, info, charge: None });
         }
     }
 
@@ -91,10 +93,5 @@ impl Queue {
     /// Drops what `unwanted` names.
     pub(super) fn discard(&mut self, unwanted: impl Fn(Target, Signal) -> bool) {
         self.entries.retain(|entry| !unwanted(entry.target, entry.info.signal));
-    }
-
-    /// How many details are queued.
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
     }
 }

@@ -11,12 +11,13 @@ use super::process::{ProcessSignals, State};
 use super::queue::Target;
 use super::thread::ThreadSignals;
 use crate::Result;
+use crate::process::SignalAllowance;
 
 /// Details of a signal and whether there is memory for them already.
 #[derive(Clone, Copy)]
-enum Details {
+enum Details<'a> {
     None,
-    Queue { info: SignalInfo, limit: usize },
+    Queue { info: SignalInfo, allowance: &'a SignalAllowance },
     Reserved(SignalInfo),
 }
 
@@ -32,12 +33,12 @@ enum Addressee<'a> {
 const PROCESS: Addressee<'_> = Addressee::Process { first: None };
 
 impl ProcessSignals {
-    /// Sends a signal to the process. `limit` bounds the details queued (`RLIMIT_SIGPENDING`).
+    /// Sends a signal to the process. `allowance` is the process's, and bounds the details queued (`RLIMIT_SIGPENDING`).
     ///
     /// # Errors
     /// `EAGAIN` when the details of a queued real-time signal find no room; other signals then arrive without.
-    pub fn send(&self, info: SignalInfo, limit: usize) -> Result<()> {
-        self.send_to(PROCESS, info.signal, Details::Queue { info, limit }).map(|_| ())
+    pub fn send(&self, info: SignalInfo, allowance: &SignalAllowance) -> Result<()> {
+        self.send_to(PROCESS, info.signal, Details::Queue { info, allowance }).map(|_| ())
     }
 
     /// Sends a signal from the kernel, without details and without allocating.
@@ -59,7 +60,7 @@ impl ProcessSignals {
     }
 
     /// Whether the signal has an effect.
-    fn send_to(&self, to: Addressee<'_>, signal: Signal, details: Details) -> Result<bool> {
+    fn send_to(&self, to: Addressee<'_>, signal: Signal, details: Details<'_>) -> Result<bool> {
         let mut state = self.state.lock();
         let mut resumed = false;
         if signal == Signal::CONT || signal == Signal::KILL {
@@ -80,7 +81,7 @@ impl ProcessSignals {
         result
     }
 
-    fn enqueue(&self, state: &mut State, to: Addressee<'_>, signal: Signal, details: Details) -> Result<bool> {
+    fn enqueue(&self, state: &mut State, to: Addressee<'_>, signal: Signal, details: Details<'_>) -> Result<bool> {
         if self.is_ending() || !self.counts(state, to, signal) {
             return Ok(false);
         }
@@ -101,8 +102,8 @@ impl ProcessSignals {
             // A timer that was set again has room for one all the same.
             Details::Reserved(info) if already && state.queue.holds_same_timer(target, &info) => {}
             Details::Reserved(info) => state.queue.push_reserved(target, info),
-            Details::Queue { info, limit } => {
-                let queued = state.queue.push(target, info, limit);
+            Details::Queue { info, allowance } => {
+                let queued = state.queue.push(target, info, allowance);
                 if queued.is_err() && info.must_be_queued() {
                     return queued.map(|()| false);
                 }
@@ -163,12 +164,12 @@ impl ProcessSignals {
 }
 
 impl ThreadSignals {
-    /// Sends a signal to this thread. As [`ProcessSignals::send`].
+    /// Sends a signal to this thread, with its allowance. As [`ProcessSignals::send`].
     ///
     /// # Errors
     /// As [`ProcessSignals::send`].
-    pub fn send(&self, info: SignalInfo, limit: usize) -> Result<()> {
-        self.process().send_to(Addressee::Thread(self), info.signal, Details::Queue { info, limit }).map(|_| ())
+    pub fn send(&self, info: SignalInfo, allowance: &SignalAllowance) -> Result<()> {
+        self.process().send_to(Addressee::Thread(self), info.signal, Details::Queue { info, allowance }).map(|_| ())
     }
 
     /// Sends a timer's signal to this thread. As [`ProcessSignals::send_from_timer`].

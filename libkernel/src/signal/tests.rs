@@ -8,9 +8,12 @@ use linux_raw_sys::general as abi;
 use super::info::{KERNEL, THREAD_KILL, USER};
 use super::*;
 use crate::Errno;
+use crate::process::SignalAllowance;
 use crate::task::{Interrupted, Task, host};
 
-const LIMIT: usize = 1000;
+fn unlimited() -> SignalAllowance {
+    SignalAllowance::of_stranger(u64::MAX)
+}
 
 fn action(disposition: Disposition) -> Action {
     Action { disposition, ..Action::DEFAULT }
@@ -73,8 +76,8 @@ fn realtime(offset: i32) -> Signal {
 fn standard_signals_coalesce_and_keep_the_first_details() {
     let s = scene(1);
     s.process.set_action(Signal::USR1, handler());
-    s.process.send(queued(Signal::USR1, 1), LIMIT).unwrap();
-    s.process.send(queued(Signal::USR1, 2), LIMIT).unwrap();
+    s.process.send(queued(Signal::USR1, 1), &unlimited()).unwrap();
+    s.process.send(queued(Signal::USR1, 2), &unlimited()).unwrap();
     assert_eq!(s.handled(0), Some(queued(Signal::USR1, 1)));
     assert_eq!(s.handled(0), None);
     assert_eq!(s.asked(), [false]);
@@ -87,8 +90,8 @@ fn realtime_signals_are_delivered_each_in_order_lowest_number_first() {
         s.process.set_action(realtime(offset), handler());
     }
     for value in 0..3 {
-        s.process.send(queued(realtime(1), value), LIMIT).unwrap();
-        s.process.send(queued(realtime(0), 10 + value), LIMIT).unwrap();
+        s.process.send(queued(realtime(1), value), &unlimited()).unwrap();
+        s.process.send(queued(realtime(0), 10 + value), &unlimited()).unwrap();
     }
     let got: Vec<_> = core::iter::from_fn(|| s.handled(0)).collect();
     let expected: Vec<_> =
@@ -99,14 +102,36 @@ fn realtime_signals_are_delivered_each_in_order_lowest_number_first() {
 #[test]
 fn a_full_queue_refuses_values_but_never_loses_a_plain_signal() {
     let s = scene(1);
-    s.process.set_action(realtime(0), handler());
-    s.process.set_action(Signal::USR1, handler());
-    s.process.send(queued(realtime(0), 1), 1).unwrap();
-    assert_eq!(s.process.send(queued(realtime(0), 2), 1), Err(Errno::EAGAIN));
-    s.process.send(kill(Signal::USR1), 1).unwrap();
-    assert_eq!(s.handled(0), Some(SignalInfo::kernel(Signal::USR1)), "it comes without details");
+    let allowance = SignalAllowance::of_stranger(1);
+    for signal in [realtime(0), Signal::USR1, Signal::USR2] {
+        s.process.set_action(signal, handler());
+    }
+    s.process.send(queued(realtime(0), 1), &allowance).unwrap();
+    assert_eq!(s.process.send(queued(realtime(0), 2), &allowance), Err(Errno::EAGAIN));
+    s.process.send(kill(Signal::USR1), &allowance).unwrap();
+    s.process.send(queued(Signal::USR2, 3), &allowance).unwrap();
+    assert_eq!(allowance.queued(), 2);
+    assert_eq!(s.handled(0), Some(kill(Signal::USR1)), "a standard signal by kill exceeds the limit");
+    assert_eq!(s.handled(0), Some(SignalInfo::kernel(Signal::USR2)), "another comes without details");
     assert_eq!(s.handled(0), Some(queued(realtime(0), 1)));
     assert_eq!(s.handled(0), None);
+    assert_eq!(allowance.queued(), 0);
+}
+
+#[test]
+fn what_two_processes_of_a_user_have_queued_counts_together() {
+    let (one, other) = (scene(2), scene(1));
+    let allowance = SignalAllowance::of_stranger(3);
+    one.process.send(queued(realtime(0), 1), &allowance).unwrap();
+    one.threads[1].send(queued(realtime(0), 2), &allowance).unwrap();
+    other.process.send(queued(realtime(0), 3), &allowance).unwrap();
+    assert_eq!(other.process.send(queued(realtime(0), 4), &allowance), Err(Errno::EAGAIN));
+    one.threads[1].part();
+    assert_eq!(allowance.queued(), 2, "what waited for a thread goes with it");
+    one.threads[0].part();
+    assert_eq!(allowance.queued(), 1, "what waited for any goes with the last");
+    other.process.set_action(realtime(0), action(Disposition::Ignore));
+    assert_eq!(allowance.queued(), 0, "what is forgotten is not queued");
 }
 
 #[test]
@@ -114,7 +139,6 @@ fn signals_from_the_kernel_need_no_memory() {
     let s = scene(1);
     s.process.set_action(Signal::INT, handler());
     s.process.send_kernel(Signal::INT);
-    assert_eq!(s.process.queued(), 0);
     assert_eq!(s.handled(0).unwrap().code, KERNEL);
 }
 
@@ -124,7 +148,7 @@ fn blocked_signals_wait_until_they_are_let_through() {
     s.process.set_action(Signal::USR1, handler());
     s.threads[0].set_blocked(SignalSet::of(&[Signal::USR1, Signal::KILL]));
     assert_eq!(s.threads[0].blocked(), SignalSet::of(&[Signal::USR1]), "SIGKILL cannot be blocked");
-    s.process.send(kill(Signal::USR1), LIMIT).unwrap();
+    s.process.send(kill(Signal::USR1), &unlimited()).unwrap();
     assert_eq!((s.asked(), s.handled(0)), ([false].into(), None));
     assert_eq!(s.threads[0].pending_blocked(), SignalSet::of(&[Signal::USR1]));
     s.threads[0].set_blocked(SignalSet::EMPTY);
@@ -139,7 +163,7 @@ fn a_process_signal_goes_to_a_thread_that_takes_it() {
     for thread in [0, 2] {
         s.threads[thread].set_blocked(SignalSet::of(&[Signal::USR1]));
     }
-    s.process.send(kill(Signal::USR1), LIMIT).unwrap();
+    s.process.send(kill(Signal::USR1), &unlimited()).unwrap();
     assert_eq!(s.asked(), [false, true, false]);
     assert_eq!(s.handled(0), None);
     assert_eq!(s.handled(1), Some(kill(Signal::USR1)));
@@ -149,14 +173,14 @@ fn a_process_signal_goes_to_a_thread_that_takes_it() {
 fn a_receiver_that_blocks_the_signal_passes_it_on() {
     let s = scene(2);
     s.process.set_action(Signal::USR1, handler());
-    s.process.send(kill(Signal::USR1), LIMIT).unwrap();
+    s.process.send(kill(Signal::USR1), &unlimited()).unwrap();
     let first = s.asked().iter().position(|&asked| asked).unwrap();
     s.threads[first].set_blocked(SignalSet::of(&[Signal::USR1]));
     assert_eq!(s.asked(), [first != 0, first != 1]);
 
     let s = scene(2);
     s.process.set_action(Signal::USR1, handler());
-    s.process.send(kill(Signal::USR1), LIMIT).unwrap();
+    s.process.send(kill(Signal::USR1), &unlimited()).unwrap();
     let first = s.asked().iter().position(|&asked| asked).unwrap();
     assert_eq!(s.threads[first].part(), None);
     assert!(s.tasks[1 - first].interrupted(), "a thread that ends passes it on too");
@@ -168,7 +192,7 @@ fn a_thread_signal_is_for_that_thread_alone() {
     s.process.set_action(Signal::USR1, handler());
     let info = SignalInfo::from_process(Signal::USR1, THREAD_KILL, 1, 1);
     s.threads[1].set_blocked(SignalSet::of(&[Signal::USR1]));
-    s.threads[1].send(info, LIMIT).unwrap();
+    s.threads[1].send(info, &unlimited()).unwrap();
     assert_eq!((s.asked(), s.handled(0)), ([false, false].into(), None));
     s.threads[1].set_blocked(SignalSet::EMPTY);
     assert_eq!(s.handled(1), Some(info));
@@ -178,8 +202,8 @@ fn a_thread_signal_is_for_that_thread_alone() {
 fn a_threads_own_signals_come_before_those_of_the_process() {
     let s = scene(1);
     s.process.set_action(Signal::USR1, handler());
-    s.process.send(kill(Signal::USR1), LIMIT).unwrap();
-    s.threads[0].send(queued(Signal::USR1, 5), LIMIT).unwrap();
+    s.process.send(kill(Signal::USR1), &unlimited()).unwrap();
+    s.threads[0].send(queued(Signal::USR1, 5), &unlimited()).unwrap();
     assert_eq!(s.handled(0), Some(queued(Signal::USR1, 5)));
     assert_eq!(s.handled(0), Some(kill(Signal::USR1)));
 }
@@ -189,23 +213,24 @@ fn ignored_signals_vanish_unless_blocked() {
     let s = scene(1);
     s.process.set_action(Signal::TERM, action(Disposition::Ignore));
     for signal in [Signal::TERM, Signal::CHLD, Signal::WINCH, Signal::URG] {
-        s.process.send(kill(signal), LIMIT).unwrap();
+        s.process.send(kill(signal), &unlimited()).unwrap();
     }
     assert_eq!((s.process.pending(), s.asked()), (SignalSet::EMPTY, [false].into()));
 
     s.threads[0].set_blocked(SignalSet::of(&[Signal::TERM]));
-    s.process.send(kill(Signal::TERM), LIMIT).unwrap();
-    assert_eq!(s.process.pending(), SignalSet::of(&[Signal::TERM]));
+    let allowance = unlimited();
+    s.process.send(kill(Signal::TERM), &allowance).unwrap();
+    assert_eq!((s.process.pending(), allowance.queued()), (SignalSet::of(&[Signal::TERM]), 1));
     s.process.set_action(Signal::TERM, action(Disposition::Ignore));
     assert_eq!(s.process.pending(), SignalSet::EMPTY, "ignoring it forgets it");
-    assert_eq!(s.process.queued(), 0);
+    assert_eq!(allowance.queued(), 0);
 }
 
 #[test]
 fn default_actions_end_the_process() {
     for (signal, core) in [(Signal::TERM, false), (Signal::SEGV, true), (Signal::KILL, false), (realtime(0), false)] {
         let s = scene(1);
-        s.process.send(kill(signal), LIMIT).unwrap();
+        s.process.send(kill(signal), &unlimited()).unwrap();
         assert_eq!(s.next(0), Next::Terminate { signal, core });
     }
 }
@@ -215,9 +240,9 @@ fn a_one_shot_handler_runs_once() {
     let s = scene(1);
     let once = Action { flags: u64::from(abi::SA_RESETHAND), ..handler() };
     s.process.set_action(Signal::USR1, once);
-    s.process.send(kill(Signal::USR1), LIMIT).unwrap();
+    s.process.send(kill(Signal::USR1), &unlimited()).unwrap();
     assert_eq!(s.next(0), Next::Handle { info: kill(Signal::USR1), action: once });
-    s.process.send(kill(Signal::USR1), LIMIT).unwrap();
+    s.process.send(kill(Signal::USR1), &unlimited()).unwrap();
     assert_eq!(s.next(0), Next::Terminate { signal: Signal::USR1, core: false });
 }
 
@@ -252,7 +277,7 @@ fn a_temporary_mask_goes_into_the_frame_or_comes_back() {
 #[test]
 fn the_last_thread_to_stop_tells_the_parent_and_continuing_tells_again() {
     let s = scene(3);
-    s.process.send(kill(Signal::STOP), LIMIT).unwrap();
+    s.process.send(kill(Signal::STOP), &unlimited()).unwrap();
     let first = s.asked().iter().position(|&asked| asked).unwrap();
     assert_eq!(s.next(first), Next::Stop(None));
     assert_eq!(s.asked(), [true; 3]);
@@ -262,7 +287,7 @@ fn the_last_thread_to_stop_tells_the_parent_and_continuing_tells_again() {
     assert_eq!(s.next(others[1]), Next::Stop(Some(StateChange::Stopped(Signal::STOP))));
     assert!(s.process.is_stopped() && s.threads[0].is_stopped());
 
-    s.process.send(kill(Signal::CONT), LIMIT).unwrap();
+    s.process.send(kill(Signal::CONT), &unlimited()).unwrap();
     assert!(!s.process.is_stopped() && !s.threads[0].is_stopped());
     let teller = s.asked().iter().position(|&asked| asked).unwrap();
     assert_eq!(s.next(teller), Next::Tell(StateChange::Continued));
@@ -274,7 +299,7 @@ fn the_last_thread_to_stop_tells_the_parent_and_continuing_tells_again() {
 #[test]
 fn a_thread_that_ends_instead_of_stopping_completes_the_stop() {
     let s = scene(2);
-    s.process.send(kill(Signal::TSTP), LIMIT).unwrap();
+    s.process.send(kill(Signal::TSTP), &unlimited()).unwrap();
     let first = s.asked().iter().position(|&asked| asked).unwrap();
     assert_eq!(s.next(first), Next::Stop(None));
     assert_eq!(s.threads[1 - first].part(), Some(StateChange::Stopped(Signal::TSTP)));
@@ -284,19 +309,19 @@ fn a_thread_that_ends_instead_of_stopping_completes_the_stop() {
 fn stop_and_continue_cancel_each_other() {
     let s = scene(1);
     s.threads[0].set_blocked(SignalSet::of(&[Signal::TSTP, Signal::CONT]));
-    s.process.send(kill(Signal::TSTP), LIMIT).unwrap();
-    s.process.send(kill(Signal::CONT), LIMIT).unwrap();
+    s.process.send(kill(Signal::TSTP), &unlimited()).unwrap();
+    s.process.send(kill(Signal::CONT), &unlimited()).unwrap();
     assert_eq!(s.process.pending(), SignalSet::of(&[Signal::CONT]));
-    s.process.send(kill(Signal::STOP), LIMIT).unwrap();
+    s.process.send(kill(Signal::STOP), &unlimited()).unwrap();
     assert_eq!(s.process.pending(), SignalSet::of(&[Signal::STOP]));
 }
 
 #[test]
 fn a_continue_between_taking_and_acting_cancels_the_stop() {
     let s = scene(1);
-    s.process.send(kill(Signal::TSTP), LIMIT).unwrap();
+    s.process.send(kill(Signal::TSTP), &unlimited()).unwrap();
     let next = s.threads[0].next(|| {
-        s.process.send(kill(Signal::CONT), LIMIT).unwrap();
+        s.process.send(kill(Signal::CONT), &unlimited()).unwrap();
         false
     });
     assert_eq!(next, Next::Nothing);
@@ -306,23 +331,23 @@ fn a_continue_between_taking_and_acting_cancels_the_stop() {
 fn terminal_stops_do_nothing_to_an_orphaned_group() {
     for signal in [Signal::TSTP, Signal::TTIN, Signal::TTOU] {
         let s = scene(1);
-        s.process.send(kill(signal), LIMIT).unwrap();
+        s.process.send(kill(signal), &unlimited()).unwrap();
         assert_eq!(s.threads[0].next(|| true), Next::Nothing);
     }
     let s = scene(1);
-    s.process.send(kill(Signal::STOP), LIMIT).unwrap();
+    s.process.send(kill(Signal::STOP), &unlimited()).unwrap();
     assert_eq!(s.threads[0].next(|| true), Next::Stop(Some(StateChange::Stopped(Signal::STOP))));
 }
 
 #[test]
 fn a_kill_reaches_a_stopped_process_without_continuing_it_for_its_parent() {
     let s = scene(2);
-    s.process.send(kill(Signal::STOP), LIMIT).unwrap();
+    s.process.send(kill(Signal::STOP), &unlimited()).unwrap();
     for thread in [0, 1, 0, 1] {
         let _ = s.next(thread);
     }
     assert!(s.process.is_stopped());
-    s.process.send(kill(Signal::KILL), LIMIT).unwrap();
+    s.process.send(kill(Signal::KILL), &unlimited()).unwrap();
     assert_eq!(s.next(0), Next::Terminate { signal: Signal::KILL, core: false });
     assert!(s.process.end_all());
     assert!(!s.process.end_all());
@@ -341,12 +366,12 @@ fn a_stopped_thread_sleeps_until_it_is_continued() {
         }
     });
     thread.join(&task).unwrap();
-    process.send(kill(Signal::STOP), LIMIT).unwrap();
+    process.send(kill(Signal::STOP), &unlimited()).unwrap();
     host::run_until_idle();
-    process.send(kill(Signal::USR1), LIMIT).unwrap();
+    process.send(kill(Signal::USR1), &unlimited()).unwrap();
     host::run_until_idle();
     assert!(thread.is_stopped(), "another signal does not wake it");
-    process.send(kill(Signal::CONT), LIMIT).unwrap();
+    process.send(kill(Signal::CONT), &unlimited()).unwrap();
     host::run_until_idle();
     assert_eq!(task.activity(), crate::task::Activity::Finished);
 }
@@ -357,7 +382,7 @@ fn faults_come_first_and_cannot_be_held_off() {
     s.process.set_action(Signal::SEGV, handler());
     s.process.set_action(Signal::HUP, handler());
     let fault = SignalInfo::fault(Signal::SEGV, abi::SEGV_MAPERR as i32, 0xdead);
-    s.process.send(kill(Signal::HUP), LIMIT).unwrap();
+    s.process.send(kill(Signal::HUP), &unlimited()).unwrap();
     s.threads[0].force(fault);
     assert_eq!(s.handled(0), Some(fault));
     assert_eq!(s.handled(0), Some(kill(Signal::HUP)));
@@ -376,11 +401,11 @@ fn init_is_deaf_to_what_it_does_not_handle() {
     let s = scene(1);
     s.process.protect();
     for signal in [Signal::KILL, Signal::STOP, Signal::TERM] {
-        s.process.send(kill(signal), LIMIT).unwrap();
+        s.process.send(kill(signal), &unlimited()).unwrap();
         assert_eq!(s.next(0), Next::Nothing);
     }
     s.process.set_action(Signal::TERM, handler());
-    s.process.send(kill(Signal::TERM), LIMIT).unwrap();
+    s.process.send(kill(Signal::TERM), &unlimited()).unwrap();
     assert!(s.handled(0).is_some());
     s.threads[0].force(SignalInfo::fault(Signal::SEGV, 1, 0));
     assert_eq!(s.next(0), Next::Terminate { signal: Signal::SEGV, core: true }, "but not to its own faults");
@@ -442,7 +467,7 @@ fn a_wait_takes_blocked_and_ignorable_signals() {
     for signal in [Signal::USR1, Signal::CHLD] {
         let (thread, task, result) = waiting(SignalSet::of(&[Signal::USR1, Signal::CHLD]));
         assert!(result.lock().unwrap().is_none());
-        thread.process().send(kill(signal), LIMIT).unwrap();
+        thread.process().send(kill(signal), &unlimited()).unwrap();
         host::run_until_idle();
         assert_eq!(*result.lock().unwrap(), Some(Ok(kill(signal))));
         assert!(!task.interrupted());
@@ -457,8 +482,8 @@ fn what_a_wait_leaves_goes_to_another_thread() {
     process.set_action(Signal::CHLD, handler());
     let other_task = Task::new("other", core::future::pending());
     Arc::new(ThreadSignals::new(process.clone(), SignalSet::EMPTY)).join(&other_task).unwrap();
-    process.send(kill(Signal::USR1), LIMIT).unwrap();
-    process.send(kill(Signal::CHLD), LIMIT).unwrap();
+    process.send(kill(Signal::USR1), &unlimited()).unwrap();
+    process.send(kill(Signal::CHLD), &unlimited()).unwrap();
     assert!(!other_task.interrupted());
     host::run_until_idle();
     assert_eq!(*result.lock().unwrap(), Some(Ok(kill(Signal::USR1))));
@@ -469,15 +494,16 @@ fn what_a_wait_leaves_goes_to_another_thread() {
 fn nothing_is_queued_for_a_thread_that_has_left() {
     let s = scene(2);
     s.threads[0].part();
-    s.threads[0].send(queued(realtime(0), 1), LIMIT).unwrap();
-    assert_eq!(s.process.queued(), 0);
+    let allowance = unlimited();
+    s.threads[0].send(queued(realtime(0), 1), &allowance).unwrap();
+    assert_eq!(allowance.queued(), 0);
 }
 
 #[test]
 fn a_wait_is_interrupted_by_other_signals() {
     let (thread, _task, result) = waiting(SignalSet::of(&[Signal::USR1]));
     thread.process().set_action(Signal::USR2, handler());
-    thread.process().send(kill(Signal::USR2), LIMIT).unwrap();
+    thread.process().send(kill(Signal::USR2), &unlimited()).unwrap();
     host::run_until_idle();
     assert_eq!(*result.lock().unwrap(), Some(Err(Interrupted)));
     assert!(matches!(thread.next(|| false), Next::Handle { .. }));

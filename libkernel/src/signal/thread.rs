@@ -171,7 +171,9 @@ impl ThreadSignals {
         if self.stop_requested.swap(false, Ordering::Relaxed) {
             change = state.stop.one_less();
         }
-        state.queue.discard(|target, _| target == self.target());
+        // Once the last thread is gone nobody takes what waits for any.
+        let last = state.members.is_empty();
+        state.queue.discard(|target, _| last || target == self.target());
         // What waited for any thread, and that this one was woken for, has to find another.
         self.process.choose_receivers(&state, self.process.pending().minus(self.blocked()));
         drop(state);

@@ -6,8 +6,8 @@ use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::signal_timer::{Notice, SignalTimer};
-use crate::process::Process;
 use crate::process::processor_clock::ProcessorClock;
+use crate::process::{Process, SignalAllowance, SignalCharge};
 use crate::signal::{ProcessSignals, Signal, SignalInfo, ThreadSignals};
 use crate::sync::IrqSpinLock;
 use crate::{Errno, Result};
@@ -47,7 +47,7 @@ pub struct ProcessTimers {
     real: Arc<SignalTimer>,
     /// `ITIMER_VIRTUAL` and `ITIMER_PROF`, once they were set.
     intervals: IrqSpinLock<[Option<Arc<SignalTimer>>; 2]>,
-    posix: IrqSpinLock<BTreeMap<TimerId, PosixTimer>>,
+    posix: IrqSpinLock<BTreeMap<TimerId, (PosixTimer, SignalCharge)>>,
     next: AtomicU32,
 }
 
@@ -92,7 +92,7 @@ impl ProcessTimers {
 
     /// Makes a POSIX timer on the clock with this number, which is `processor` if it counts CPU time. `signal` is what it sends, if
     /// anything, and to which thread if not to the process; the value sent along is the timer's number where none is given. A timer
-    /// counts as a queued signal for as long as it exists, also one that sends nothing: `limit` is that on queued signals.
+    /// counts as a queued signal for as long as it exists, also one that sends nothing: `allowance` is the process's.
     ///
     /// # Errors
     /// `EAGAIN` when the process has no room for another; `EINVAL` when the subject of `processor` is gone.
@@ -101,10 +101,10 @@ impl ProcessTimers {
         clock: i32,
         processor: Option<ProcessorClock>,
         signal: Option<(Signal, Option<u64>, Option<&Arc<ThreadSignals>>)>,
-        limit: usize,
+        allowance: &SignalAllowance,
     ) -> Result<TimerId> {
         let process = self.process.upgrade().ok_or(Errno::EAGAIN)?;
-        process.reserve_for_timer(limit).map_err(|_| Errno::EAGAIN)?;
+        let charge = process.reserve_for_timer(allowance).map_err(|_| Errno::EAGAIN)?;
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let notice = match signal {
             None => Notice::Silent,
@@ -115,45 +115,47 @@ impl ProcessTimers {
         };
         let timer = match processor {
             None => SignalTimer::new(self.process.clone(), notice),
-            Some(processor) => SignalTimer::on_processor(self.process.clone(), notice, processor)
-                .inspect_err(|_| process.unreserve_for_timer())?,
+            Some(processor) => match SignalTimer::on_processor(self.process.clone(), notice, processor) {
+                Ok(timer) => timer,
+                Err(error) => {
+                    process.unreserve_for_timer(id, charge);
+                    return Err(error);
+                }
+            },
         };
-        self.posix.lock().insert(id, (timer, clock));
+        self.posix.lock().insert(id, ((timer, clock), charge));
         Ok(id)
     }
 
     /// The POSIX timer with this number. `EINVAL` where there is none.
     pub fn get(&self, id: TimerId) -> Result<PosixTimer> {
-        self.posix.lock().get(&id).cloned().ok_or(Errno::EINVAL)
+        self.posix.lock().get(&id).map(|(timer, _)| timer.clone()).ok_or(Errno::EINVAL)
     }
 
     /// Removes a POSIX timer; a signal it has sent stays pending. `EINVAL` where there is none.
     pub fn delete(&self, id: TimerId) -> Result<()> {
-        let timer = self.posix.lock().remove(&id).ok_or(Errno::EINVAL)?;
-        self.retire(timer);
+        let (timer, charge) = self.posix.lock().remove(&id).ok_or(Errno::EINVAL)?;
+        self.retire(id, timer, charge);
         Ok(())
     }
 
     /// Removes all POSIX timers: exec.
     pub fn delete_all(&self) {
         let timers = core::mem::take(&mut *self.posix.lock());
-        timers.into_values().for_each(|timer| self.retire(timer));
+        timers.into_iter().for_each(|(id, (timer, charge))| self.retire(id, timer, charge));
     }
 
-    fn retire(&self, timer: PosixTimer) {
+    fn retire(&self, id: TimerId, timer: PosixTimer, charge: SignalCharge) {
         drop(timer);
         if let Some(process) = self.process.upgrade() {
-            process.unreserve_for_timer();
+            process.unreserve_for_timer(id, charge);
         }
     }
 
     /// A signal that a timer may have sent is being delivered: fills in its overrun count and sets the timer again.
     pub fn delivered(&self, info: &mut SignalInfo) {
-        if let Some(id) = info.timer_id() {
-            let timer = self.posix.lock().get(&id).cloned();
-            if let Some((timer, _)) = timer {
-                info.set_timer_overrun(timer.delivered());
-            }
+        if let Some((timer, _)) = info.timer_id().and_then(|id| self.get(id).ok()) {
+            info.set_timer_overrun(timer.delivered());
         }
         if info.signal == Signal::ALRM {
             self.real.delivered();

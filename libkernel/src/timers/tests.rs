@@ -7,6 +7,7 @@ use crate::fs::FileObject;
 use crate::io::SliceSink;
 use crate::machine::host;
 use crate::poll::{PollEvents, PollTable};
+use crate::process::SignalAllowance;
 use crate::process::processor_clock::ProcessorClock;
 use crate::signal::{Action, Disposition, Next, ProcessSignals, Signal, SignalSet, ThreadSignals};
 use crate::task::Task;
@@ -87,7 +88,7 @@ fn an_interval_timer_sends_its_signal_and_goes_on_when_that_is_delivered() {
 fn a_posix_timers_overruns_are_those_up_to_the_delivery() {
     let s = scene();
     s.handle(Signal::USR1);
-    let id = s.timers.create(1, None, Some((Signal::USR1, Some(99), None)), 1).unwrap();
+    let id = s.timers.create(1, None, Some((Signal::USR1, Some(99), None)), &SignalAllowance::of_stranger(1)).unwrap();
     let (timer, _) = s.timers.get(id).unwrap();
     timer.set(Schedule::at(machine::monotonic_ns() + 1000, 100_000));
     pass(1_000_000);
@@ -103,13 +104,12 @@ fn a_timer_that_is_set_again_has_no_second_signal_on_its_way() {
     let s = scene();
     s.handle(Signal::USR1);
     s.thread.set_blocked(SignalSet::ALL);
-    let id = s.timers.create(1, None, Some((Signal::USR1, None, None)), 1).unwrap();
+    let id = s.timers.create(1, None, Some((Signal::USR1, None, None)), &SignalAllowance::of_stranger(1)).unwrap();
     let (timer, _) = s.timers.get(id).unwrap();
     for _ in 0..3 {
         timer.set(Schedule::at(machine::monotonic_ns() + 1000, 0));
         pass(50_000);
     }
-    assert_eq!(s.process.queued(), 1);
     s.thread.set_blocked(SignalSet::EMPTY);
     assert!(matches!(s.thread.next(|| false), Next::Handle { .. }));
     assert_eq!(s.thread.next(|| false), Next::Nothing);
@@ -130,7 +130,7 @@ fn a_timer_whose_signal_is_ignored_keeps_running() {
 #[test]
 fn a_silent_timer_only_shows_the_time() {
     let s = scene();
-    let id = s.timers.create(1, None, None, 1).unwrap();
+    let id = s.timers.create(1, None, None, &SignalAllowance::of_stranger(1)).unwrap();
     let (timer, _) = s.timers.get(id).unwrap();
     timer.set(Schedule::at(machine::monotonic_ns() + 1_000_000_000_000, 0));
     let left = timer.remaining().value;
@@ -143,15 +143,33 @@ fn a_silent_timer_only_shows_the_time() {
 fn every_timer_counts_against_the_limit_on_queued_signals() {
     let s = scene();
     let signal = Some((Signal::USR1, Some(1), None));
-    let silent = s.timers.create(1, None, None, 2).unwrap();
-    s.timers.create(1, None, signal, 2).unwrap();
+    let allowance = SignalAllowance::of_stranger(2);
+    let silent = s.timers.create(1, None, None, &allowance).unwrap();
+    s.timers.create(1, None, signal, &allowance).unwrap();
     for more in [None, signal] {
-        assert_eq!(s.timers.create(1, None, more, 2), Err(Errno::EAGAIN));
+        assert_eq!(s.timers.create(1, None, more, &allowance), Err(Errno::EAGAIN));
     }
     s.timers.delete(silent).unwrap();
-    s.timers.create(1, None, signal, 2).unwrap();
+    s.timers.create(1, None, signal, &allowance).unwrap();
     s.timers.delete_all();
-    s.timers.create(1, None, None, 1).unwrap();
+    assert_eq!(allowance.queued(), 0);
+}
+
+#[test]
+fn a_deleted_timer_counts_until_its_signal_is_taken() {
+    let s = scene();
+    s.handle(Signal::USR1);
+    let allowance = SignalAllowance::of_stranger(1);
+    let id = s.timers.create(1, None, Some((Signal::USR1, Some(1), None)), &allowance).unwrap();
+    let (timer, _) = s.timers.get(id).unwrap();
+    timer.set(Schedule::at(machine::monotonic_ns() + 1000, 0));
+    pass(1_000_000);
+    assert_eq!(allowance.queued(), 1, "the timer and its signal count as one");
+    drop(timer);
+    s.timers.delete(id).unwrap();
+    assert_eq!(s.timers.create(1, None, None, &allowance), Err(Errno::EAGAIN));
+    assert!(matches!(s.thread.next(|| false), Next::Handle { .. }));
+    assert_eq!(allowance.queued(), 0);
 }
 
 #[test]

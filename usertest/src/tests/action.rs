@@ -25,6 +25,8 @@ tests!("action":
     disposition_query_returns_what_was_set,
     ignoring_discards_what_is_pending,
     queue_limit_is_eagain,
+    queued_signals_are_counted_per_user,
+    queued_signals_stay_with_the_user_they_were_for,
 );
 
 fn resethand_restores_the_default() {
@@ -268,5 +270,56 @@ fn queue_limit_is_eagain() {
         let sent = (0..10).take_while(|i| sigqueue(getpid(), 40, *i).is_ok()).count();
         assert_eq!(sent, 4);
         fails(sigqueue(getpid(), 40, 9), libc::EAGAIN);
+    });
+}
+
+/// "queued/limit" of /proc/self/status.
+fn queued_and_limit() -> String {
+    let text = must(read_text(c"/proc/self/status"));
+    some(text.lines().find_map(|line| line.strip_prefix("SigQ:\t")), "SigQ").to_owned()
+}
+
+fn queued_signals_are_counted_per_user() {
+    in_child(|| {
+        must(setrlimit(libc::RLIMIT_SIGPENDING, 4, 4));
+        must(call!(SYS_setresuid, 23457, 23457, 23457));
+        must(block(bit(40) | bit(libc::SIGUSR1)));
+        let child = spawn(|| must(call!(SYS_ppoll, 0, 0, 0, 0, 8)) as i32);
+        for value in 0..3 {
+            must(sigqueue(child, 40, value));
+        }
+        must(sigqueue(getpid(), 40, 3));
+        assert_eq!(queued_and_limit(), "4/4");
+        fails(sigqueue(getpid(), 40, 4), libc::EAGAIN);
+        fails(sigqueue(child, 40, 4), libc::EAGAIN);
+        // A standard signal by kill exceeds the limit, and is queued all the same.
+        must(kill(getpid(), libc::SIGUSR1));
+        assert_eq!(queued_and_limit(), "5/4");
+        let info = must(sigtimedwait(bit(libc::SIGUSR1), Some(SECOND)));
+        assert_eq!((info.code, info.pid), (libc::SI_USER, getpid()));
+        // What waited for the child goes with it.
+        must(kill(child, libc::SIGKILL));
+        killed(child, libc::SIGKILL);
+        assert_eq!(queued_and_limit(), "1/4");
+        let sent = (0..10).take_while(|value| sigqueue(getpid(), 40, *value).is_ok()).count();
+        assert_eq!(sent, 3);
+    });
+}
+
+fn queued_signals_stay_with_the_user_they_were_for() {
+    in_child(|| {
+        must(setrlimit(libc::RLIMIT_SIGPENDING, 4, 4));
+        must(block(bit(40)));
+        let fill = || (0..10).take_while(|value| sigqueue(getpid(), 40, *value).is_ok()).count();
+        for user in [23458, 23459] {
+            must(call!(SYS_setresuid, user, 0, 0));
+            assert_eq!(queued_and_limit(), "0/4");
+            assert_eq!(fill(), 4);
+            fails(sigqueue(getpid(), 40, 9), libc::EAGAIN);
+        }
+        for left in [4, 4, 4, 4, 3] {
+            must(sigtimedwait(bit(40), Some(SECOND)));
+            assert_eq!(queued_and_limit(), format!("{left}/4"));
+        }
     });
 }

@@ -183,11 +183,12 @@ fn thread_status(subject: &Subject, thread: &crate::process::Thread, text: &mut 
     let signals = thread.signals();
     let shared = signals.process();
     let actions = shared.actions();
+    let allowance = thread.signal_allowance();
     text.write_fmt(format_args!(
         "Threads:\t{}\nSigQ:\t{}/{}\nSigPnd:\t{:016x}\nShdPnd:\t{:016x}\nSigBlk:\t{:016x}\nSigIgn:\t{:016x}\nSigCgt:\t{:016x}\n",
         subject.process.thread_count(),
-        shared.queued(),
-        subject.process.limit(Resource::PendingSignals).soft,
+        allowance.queued(),
+        allowance.limit(),
         signals.pending().bits(),
         shared.pending().bits(),
         signals.blocked().bits(),
