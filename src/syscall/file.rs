@@ -57,6 +57,7 @@ pub fn fallocate(cx: &mut Context, fd: Fd, mode: u32, offset: i64, length: i64) 
         return Err(Errno::ENODEV);
     }
     check_size(cx, offset.saturating_add(length))?;
+    file.begin_change();
     file.inode().allocate(mode, offset, length)?;
     Ok(0)
 }

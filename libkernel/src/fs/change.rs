@@ -49,11 +49,12 @@ pub fn set_owner(caller: &Caller<'_>, path: &Path, uid: Option<u32>, gid: Option
             return Err(Errno::EPERM);
         }
     }
-    path.inode().change_attributes(&AttributeChange { uid, gid, ..AttributeChange::default() })?;
+    // First, so that nobody ever runs it with the new owner's rights.
     if attributes.kind() != FileType::Directory {
-        attributes.drop_set_id();
+        let in_group = permission::in_group(attributes.gid(), credentials) || credentials.has(Capability::Fsetid);
+        attributes.drop_set_id(in_group);
     }
-    Ok(())
+    path.inode().change_attributes(&AttributeChange { uid, gid, ..AttributeChange::default() })
 }
 
 /// A time for [`set_times`].
@@ -105,9 +106,8 @@ pub fn truncate(caller: &Caller<'_>, path: &Path, size: u64) -> Result<()> {
     }
     path.mount.check_writable()?;
     permission::check(attributes, caller.credentials, Access::WRITE)?;
-    path.inode().truncate(size)?;
-    attributes.drop_set_id();
-    Ok(())
+    permission::drop_set_id_before_change(attributes, caller.credentials);
+    path.inode().truncate(size)
 }
 
 /// The credentials with which access(2) checks: those of the real user and group.

@@ -177,7 +177,7 @@ pub struct Attributes {
     writers: AtomicU32,
     /// How many programs run from it.
     runners: AtomicU32,
-    /// Whether the set-user-id or set-group-id bit may be there and a write must look.
+    /// Whether anybody ever asked for the locks.
     locks_used: AtomicBool,
     locks: FileLocks,
 }
@@ -372,12 +372,19 @@ impl Attributes {
         self.locks_used.load(Relaxed).then_some(&self.locks)
     }
 
-    /// Removes the set-id bits that a write or a change of owner takes away (chown(2)): set-user-id always,
-    /// set-group-id only where the group may execute.
-    pub fn drop_set_id(&self) {
+    /// Whether a write or a change of owner has set-id bits to take away.
+    #[inline]
+    #[must_use]
+    pub fn has_set_id(&self) -> bool {
+        self.permissions() & (linux::S_ISUID | linux::S_ISGID) != 0
+    }
+
+    /// Removes the set-id bits that a write or a change of owner takes away (chown(2)): set-user-id always, set-group-id where the group
+    /// may execute or the caller is not `in_group`.
+    pub fn drop_set_id(&self, in_group: bool) {
         let mode = self.permissions();
         let mut cleared = mode & !linux::S_ISUID;
-        if mode & linux::S_IXGRP != 0 {
+        if mode & linux::S_IXGRP != 0 || !in_group {
             cleared &= !linux::S_ISGID;
         }
         if cleared != mode {

@@ -178,7 +178,7 @@ fn open_found(caller: &Caller<'_>, path: Path, how: How, made: bool) -> Result<A
     let attributes = inode.attributes();
     let writes = flags.writable() || flags.contains(OpenFlags::TRUNCATE);
     match attributes.kind() {
-        FileType::Symlink => return Err(Errno::ELOOP),
+        FileType::Symlink if !flags.contains(OpenFlags::DIRECTORY) => return Err(Errno::ELOOP),
         FileType::Directory if writes || flags.contains(OpenFlags::CREATE) => return Err(Errno::EISDIR),
         FileType::Directory => {}
         _ if flags.contains(OpenFlags::DIRECTORY) => return Err(Errno::ENOTDIR),
@@ -213,6 +213,7 @@ fn open_found(caller: &Caller<'_>, path: Path, how: How, made: bool) -> Result<A
         _ => inode.open(flags, caller)?,
     };
     if flags.contains(OpenFlags::TRUNCATE) && attributes.kind() == FileType::Regular && !made && object.is_none() {
+        permission::drop_set_id_before_change(attributes, caller.credentials);
         inode.truncate(0)?;
     }
     Ok(OpenFile::new(path, object, flags))

@@ -10,12 +10,14 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::file_object::FileObject;
 use super::inode::{DirectoryEntry, Inode, WritePosition};
-use super::metadata::FileType;
+use super::metadata::{Attributes, FileType};
 use super::mount::{MountFlags, Path};
 use super::open_flags::OpenFlags;
+use super::permission;
 use crate::io::{IoSink, IoSource};
 use crate::memory::PageSource;
 use crate::poll::{PollEvents, PollTable};
+use crate::process::current;
 use crate::sync::{SpinLock, WaitQueue};
 use crate::{Errno, Result};
 
@@ -260,6 +262,9 @@ impl OpenFile {
     }
 
     fn write_on(&self, limit: u64, source: &mut dyn IoSource) -> Result<usize> {
+        if self.object.is_none() && source.remaining() > 0 {
+            self.begin_change();
+        }
         let mut offset = self.offset.lock();
         if let Some(object) = &self.object {
             let count = object.write_at(*offset, source)?;
@@ -283,9 +288,29 @@ impl OpenFile {
         if let Some(object) = &self.object {
             return object.write_at(offset, source);
         }
+        if source.remaining() > 0 {
+            self.begin_change();
+        }
         let append = self.flags().contains(OpenFlags::APPEND);
         let position = if append { WritePosition::Append } else { WritePosition::At(offset) };
         Ok(self.inode().write_at(position, limit, source)?.0)
+    }
+
+    /// To be called before the content of the file is changed for the current thread: takes away its set-id bits.
+    #[inline]
+    pub fn begin_change(&self) {
+        let attributes = self.inode().attributes();
+        if attributes.has_set_id() {
+            Self::drop_set_id(attributes);
+        }
+    }
+
+    #[cold]
+    fn drop_set_id(attributes: &Attributes) {
+        // The kernel keeps them.
+        if let Some(thread) = current() {
+            thread.with_credentials(|credentials| permission::drop_set_id_before_change(attributes, credentials));
+        }
     }
 
     fn check_positional(&self) -> Result<()> {
@@ -419,6 +444,7 @@ impl OpenFile {
         if self.object.is_some() || !self.flags().writable() {
             return Err(Errno::EINVAL);
         }
+        self.begin_change();
         self.inode().truncate(size)
     }
 }

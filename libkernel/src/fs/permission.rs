@@ -83,6 +83,14 @@ pub fn check_removal(directory: &Attributes, victim: &Attributes, credentials: &
     Ok(())
 }
 
+/// Takes away the set-id bits of a file whose content is about to be changed, unless `credentials` have the capability to keep them
+/// (chmod(2), capabilities(7)).
+pub fn drop_set_id_before_change(attributes: &Attributes, credentials: &Credentials) {
+    if attributes.has_set_id() && !credentials.has(Capability::Fsetid) {
+        attributes.drop_set_id(in_group(attributes.gid(), credentials));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

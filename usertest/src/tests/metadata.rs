@@ -13,6 +13,7 @@ tests!("metadata":
     umask_applies_to_creation,
     chmod_changes_the_mode,
     chown_clears_set_id_bits,
+    writing_takes_set_id_bits_unless_privileged,
     permissions_bind_other_users,
     groups_grant_group_rights,
     directory_search_permission_is_needed,
@@ -157,6 +158,43 @@ fn permissions_bind_other_users() {
         assert_eq!(must(stat(c"mine")).st_uid, 1000);
     });
     must(open(c"mine", libc::O_RDWR, 0));
+}
+
+fn writing_takes_set_id_bits_unless_privileged() {
+    let changes: [fn(&std::ffi::CStr) -> Result<usize>; 5] = [
+        |name| write(open(name, libc::O_WRONLY, 0)?, b"x"),
+        |name| pwrite(open(name, libc::O_WRONLY, 0)?, b"x", 0),
+        |name| ftruncate(open(name, libc::O_WRONLY, 0)?, 1).map(|()| 0),
+        |name| call!(SYS_truncate, name, 1),
+        |name| open(name, libc::O_WRONLY | libc::O_TRUNC, 0).map(|_| 0),
+    ];
+    let mode = || must(stat(c"file")).st_mode & 0o7777;
+    for (index, change) in changes.into_iter().enumerate() {
+        must(write_file(c"file", b"content"));
+        must(chmod(c"file", 0o6777));
+        must(change(c"file"));
+        assert_eq!(mode(), 0o6777, "change {index} by root");
+        in_child(|| {
+            become_user(1000);
+            must(write(must(open(c"file", libc::O_WRONLY, 0)), b""));
+            assert_eq!(mode(), 0o6777, "nothing was written");
+            must(change(c"file"));
+        });
+        assert_eq!(mode(), 0o777, "change {index} by another user");
+        // Of a file that its group may not execute, only who belongs to the group leaves the group's bit.
+        must(chmod(c"file", 0o6766));
+        in_child(|| {
+            become_user(1000);
+            must(change(c"file"));
+        });
+        assert_eq!(mode(), 0o766, "change {index}, group without x");
+        must(chmod(c"file", 0o6766));
+        in_child(|| {
+            must(call!(SYS_setresuid, 1000, 1000, 1000));
+            must(change(c"file"));
+        });
+        assert_eq!(mode(), 0o2766, "change {index}, group without x, by a member");
+    }
 }
 
 fn groups_grant_group_rights() {
