@@ -1,7 +1,7 @@
 //! From file to file inside the kernel: sendfile(2), copy_file_range(2), splice(2).
 //!
-//! Bytes go through a small buffer on the stack. A regular file is read at an offset that advances only by what was written, and a pipe
-//! gives up only what was written. Any other stream is read when the other side is ready.
+//! Bytes go through a small buffer on the stack, and none gets lost: a regular file is read at an offset that advances only by what was
+//! written, a pipe gives up only what was written, and any other stream is read into a pipe that has set room aside.
 #![forbid(unsafe_code)]
 
 use alloc::sync::Arc;
@@ -13,6 +13,7 @@ use libkernel::memory::UserPtr;
 use libkernel::poll::{self, PollEvents, PollTable};
 use libkernel::task::{interruptible, yield_now};
 use libkernel::{Errno, Result};
+use linux_raw_sys::general as linux;
 
 use super::files::{file, file_size_limit};
 use super::outcome::calls_that_wait;
@@ -21,6 +22,12 @@ use super::{Context, Outcome};
 
 /// What goes through the buffer at once: what a pipe takes or leaves whole.
 const CHUNK: usize = 4096;
+
+/// All flags of splice(2).
+const SPLICE_FLAGS: u32 = linux::SPLICE_F_MOVE | linux::SPLICE_F_NONBLOCK | linux::SPLICE_F_MORE | linux::SPLICE_F_GIFT;
+
+/// The most that one call moves (`MAX_RW_COUNT`).
+const MOST: usize = 0x7fff_f000;
 
 /// After this much, other tasks have their turn.
 const TURN: usize = 256 * 1024;
@@ -32,7 +39,10 @@ struct Move {
     from_offset: UserPtr<i64>,
     to: Fd,
     to_offset: UserPtr<i64>,
+    /// At most [`MOST`].
     length: usize,
+    /// Whether it is not to wait (`SPLICE_F_NONBLOCK`).
+    at_once: bool,
 }
 
 /// Where a side stands: at an offset of the call's own, or at the file's.
@@ -129,8 +139,8 @@ impl Move {
         } else if let Some(end) = from.file.object_as::<PipeEnd>() {
             end.pipe().move_to(part, put)?
         } else {
-            let count = from.file.read(&mut SliceSink::new(part))?;
-            put(part.get(..count).unwrap_or_default())?
+            let target = to.file.object_as::<PipeEnd>().ok_or(Errno::EINVAL)?;
+            target.pipe().move_from(part, |room| from.file.read(&mut SliceSink::new(room)))?
         };
         if let Some(offset) = &mut to.offset {
             *offset += written as u64;
@@ -150,7 +160,7 @@ impl Move {
     fn start(&self, cx: &mut Context) -> Outcome {
         let mut done = 0;
         match self.step(cx, &mut done) {
-            Err(Errno::EAGAIN) if done == 0 => Outcome::Block,
+            Err(Errno::EAGAIN) if done == 0 && !self.at_once => Outcome::Block,
             Err(error) if done == 0 => Outcome::Done(Err(self.failed(cx, error))),
             Ok(()) if done >= TURN && done < self.length => {
                 cx.progress = done;
@@ -167,7 +177,8 @@ impl Move {
             let before = done;
             match self.step(cx, &mut done) {
                 Ok(()) if done == before || done >= self.length => return Ok(done),
-                Ok(()) => yield_now().await,
+                Ok(()) if interruptible(yield_now()).await.is_err() => return Ok(done),
+                Ok(()) => {}
                 Err(Errno::EAGAIN) if done == 0 => {
                     if source.is_non_blocking() || target.is_non_blocking() {
                         return Err(Errno::EAGAIN);
@@ -193,7 +204,7 @@ fn sendfile_move(cx: &Context, to: Fd, from: Fd, offset: UserPtr<i64>, count: us
     if file(cx, from)?.is_stream() || appends {
         return Err(Errno::EINVAL);
     }
-    Ok(Move { from, from_offset: offset, to, to_offset: UserPtr::NULL, length: count })
+    Ok(Move { from, from_offset: offset, to, to_offset: UserPtr::NULL, length: count.min(MOST), at_once: false })
 }
 
 /// copy_file_range(2): between regular files, up to the end that the source has now.
@@ -220,7 +231,8 @@ fn copy_move(
     if target.flags().contains(OpenFlags::APPEND) {
         return Err(Errno::EBADF);
     }
-    let mut copy = Move { from: from.0, from_offset: from.1, to: to.0, to_offset: to.1, length };
+    let mut copy =
+        Move { from: from.0, from_offset: from.1, to: to.0, to_offset: to.1, length: length.min(MOST), at_once: false };
     // What goes on has been checked when it began.
     if cx.progress == 0 {
         let first = Move::offset(cx, from.1)?.unwrap_or_else(|| source.offset());
@@ -241,7 +253,16 @@ fn copy_move(
 }
 
 /// splice(2): one side has to be a pipe, and not both the same.
-fn splice_move(cx: &Context, from: (Fd, UserPtr<i64>), to: (Fd, UserPtr<i64>), length: usize) -> Result<Move> {
+fn splice_move(
+    cx: &Context,
+    from: (Fd, UserPtr<i64>),
+    to: (Fd, UserPtr<i64>),
+    length: usize,
+    flags: u32,
+) -> Result<Move> {
+    if flags & !SPLICE_FLAGS != 0 {
+        return Err(Errno::EINVAL);
+    }
     let target = file(cx, to.0)?;
     match (file(cx, from.0)?.object_as::<PipeEnd>(), target.object_as::<PipeEnd>()) {
         (None, None) => return Err(Errno::EINVAL),
@@ -249,7 +270,8 @@ fn splice_move(cx: &Context, from: (Fd, UserPtr<i64>), to: (Fd, UserPtr<i64>), l
         (Some(_), None) if target.flags().contains(OpenFlags::APPEND) => return Err(Errno::EINVAL),
         _ => {}
     }
-    Ok(Move { from: from.0, from_offset: from.1, to: to.0, to_offset: to.1, length })
+    let at_once = flags & linux::SPLICE_F_NONBLOCK != 0;
+    Ok(Move { from: from.0, from_offset: from.1, to: to.0, to_offset: to.1, length: length.min(MOST), at_once })
 }
 
 calls_that_wait! {
@@ -267,8 +289,8 @@ calls_that_wait! {
 
     /// splice(2).
     splice / splice_blocking(
-        cx, from: Fd, from_offset: UserPtr<i64>, to: Fd, to_offset: UserPtr<i64>, length: usize, _flags: u32
+        cx, from: Fd, from_offset: UserPtr<i64>, to: Fd, to_offset: UserPtr<i64>, length: usize, flags: u32
     ) {
-        splice_move(cx, (from, from_offset), (to, to_offset), length)
+        splice_move(cx, (from, from_offset), (to, to_offset), length, flags)
     }
 }

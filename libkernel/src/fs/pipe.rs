@@ -6,15 +6,18 @@
 //!
 //! What splice(2) moves elsewhere stays in the ring until the target has taken it. Meanwhile the ring is claimed: other readers
 //! find nothing and are woken afterwards, so that bytes neither get lost nor change their order, and no lock is held while
-//! the target works.
+//! the target works. What it brings from elsewhere has its room, and a page for it, set aside before the source gives it.
 #![forbid(unsafe_code)]
 
+mod ring;
+
 use alloc::sync::Arc;
-use alloc::vec::Vec;
+
+use ring::{Filling, Ring};
 
 use super::file_object::FileObject;
 use super::open_flags::OpenFlags;
-use crate::io::{IoSink, IoSource, SliceSink, SliceSource};
+use crate::io::{IoSink, IoSource, SliceSink};
 use crate::memory::{PAGE_SIZE, Page};
 use crate::poll::{PollEvents, PollTable};
 use crate::sync::{SpinLock, WaitQueue};
@@ -38,171 +41,6 @@ pub struct Pipe {
     readable: Arc<WaitQueue>,
     /// Woken when there is room, or nobody left to read.
     writable: Arc<WaitQueue>,
-}
-
-struct Ring {
-    pages: Vec<Option<Page>>,
-    /// Where the first byte is, below the capacity.
-    head: usize,
-    /// How many bytes there are.
-    length: usize,
-    /// Whether somebody moves the first bytes elsewhere, so that nobody else may take any.
-    claimed: bool,
-    readers: u32,
-    writers: u32,
-    /// How many ends were ever opened, so that an opener that waits does not miss one that came and went.
-    reader_opens: u64,
-    writer_opens: u64,
-}
-
-impl Ring {
-    fn with_capacity(capacity: usize) -> Result<Self> {
-        let mut pages = Vec::new();
-        let count = capacity / PAGE_SIZE;
-        pages.try_reserve_exact(count)?;
-        pages.resize(count, None);
-        Ok(Self { pages, head: 0, length: 0, claimed: false, readers: 0, writers: 0, reader_opens: 0, writer_opens: 0 })
-    }
-
-    fn capacity(&self) -> usize {
-        self.pages.len() * PAGE_SIZE
-    }
-
-    fn room(&self) -> usize {
-        self.capacity() - self.length
-    }
-
-    /// As [`fill`](Self::fill), for what goes to one page that is there already; `None`: it does not.
-    #[inline]
-    fn fill_page(&mut self, source: &mut dyn IoSource, count: usize) -> Option<Result<usize>> {
-        let position = self.head + self.length;
-        let within = position % PAGE_SIZE;
-        if within + count > PAGE_SIZE {
-            return None;
-        }
-        let page = self.pages.get(position / PAGE_SIZE)?.as_ref()?;
-        if page.fill_from(source, within, count) < count {
-            return Some(Err(Errno::EFAULT));
-        }
-        self.length += count;
-        Some(Ok(count))
-    }
-
-    /// Takes up to `count` bytes, for which there is room, from `source`.
-    #[inline(never)]
-    fn fill(&mut self, source: &mut dyn IoSource, count: usize) -> Result<usize> {
-        let capacity = self.capacity();
-        let mut done = 0;
-        while done < count {
-            let mut position = self.head + self.length + done;
-            if position >= capacity {
-                position -= capacity;
-            }
-            let within = position % PAGE_SIZE;
-            let length = (PAGE_SIZE - within).min(count - done);
-            let Some(slot) = self.pages.get_mut(position / PAGE_SIZE) else { break };
-            let page = match slot {
-                Some(page) => page,
-                None if done > 0 && count > PIPE_BUF => match Page::uninit() {
-                    Ok(page) => slot.insert(page),
-                    Err(_) => break,
-                },
-                None => slot.insert(Page::uninit()?),
-            };
-            let taken = page.fill_from(source, within, length);
-            done += taken;
-            if taken < length {
-                break;
-            }
-        }
-        if done == 0 || (done < count && count <= PIPE_BUF) {
-            // Not one byte of an atomic write is in the pipe before all are.
-            return Err(Errno::EFAULT);
-        }
-        self.length += done;
-        Ok(done)
-    }
-
-    /// As [`drain`](Self::drain), for what is in one page; `None`: it is not.
-    #[inline]
-    fn drain_page(&mut self, sink: &mut dyn IoSink, count: usize) -> Option<Result<usize>> {
-        let within = self.head % PAGE_SIZE;
-        // Up to the page's end there is nothing to wrap.
-        if within + count >= PAGE_SIZE {
-            return None;
-        }
-        let put = self.pages.get(self.head / PAGE_SIZE)?.as_ref()?.copy_to(sink, within, count);
-        self.head += put;
-        self.length -= put;
-        if self.length == 0 {
-            self.reset();
-        }
-        Some(if put == 0 { Err(Errno::EFAULT) } else { Ok(put) })
-    }
-
-    /// Delivers up to `count` bytes, which there are, to `sink`.
-    #[inline(never)]
-    fn drain(&mut self, sink: &mut dyn IoSink, count: usize) -> Result<usize> {
-        let done = self.copy(sink, count);
-        self.consume(done);
-        if done == 0 { Err(Errno::EFAULT) } else { Ok(done) }
-    }
-
-    /// Copies up to `count` bytes, which there are and which stay, to `sink`; returns how many it took.
-    fn copy(&self, sink: &mut dyn IoSink, count: usize) -> usize {
-        let capacity = self.capacity();
-        let mut done = 0;
-        while done < count {
-            let mut position = self.head + done;
-            if position >= capacity {
-                position -= capacity;
-            }
-            let within = position % PAGE_SIZE;
-            let length = (PAGE_SIZE - within).min(count - done);
-            let Some(Some(page)) = self.pages.get(position / PAGE_SIZE) else { break };
-            let put = page.copy_to(sink, within, length);
-            done += put;
-            if put < length {
-                break;
-            }
-        }
-        done
-    }
-
-    /// Forgets the first `count` bytes, which there are.
-    fn consume(&mut self, count: usize) {
-        let capacity = self.capacity();
-        self.head += count;
-        if self.head >= capacity {
-            self.head -= capacity;
-        }
-        self.length -= count;
-        if self.length == 0 {
-            self.reset();
-        }
-    }
-
-    /// Starts again at the first page, and lets the others go.
-    fn reset(&mut self) {
-        let used = self.head / PAGE_SIZE;
-        self.head = 0;
-        if used > 0 || self.pages.get(1).is_some_and(Option::is_some) {
-            self.pages.iter_mut().skip(1).for_each(|page| *page = None);
-        }
-    }
-}
-
-/// A ring that takes what another gives.
-struct Filling<'a>(&'a mut Ring);
-
-impl IoSink for Filling<'_> {
-    fn remaining(&self) -> usize {
-        self.0.room()
-    }
-
-    fn put(&mut self, bytes: &[u8]) -> usize {
-        self.0.fill(&mut SliceSource::new(bytes), bytes.len()).unwrap_or(0)
-    }
 }
 
 impl Pipe {
@@ -334,6 +172,38 @@ impl Pipe {
         moved
     }
 
+    /// Lets `take` fill the front of `buffer`, of a page at most, and appends what it says it filled.
+    ///
+    /// Room and memory are set aside before and no lock is held meanwhile: `take` may do anything but sleep, and what it took from its
+    /// source is in the pipe afterwards, even if the last reader has gone.
+    ///
+    /// # Errors
+    /// `EAGAIN`, `EPIPE`, `ENOMEM`, with nothing taken; and what `take` says.
+    pub fn move_from(&self, buffer: &mut [u8], take: impl FnOnce(&mut [u8]) -> Result<usize>) -> Result<usize> {
+        let spare = Page::uninit()?;
+        let mut ring = self.ring.lock();
+        if ring.readers == 0 {
+            return Err(Errno::EPIPE);
+        }
+        let count = buffer.len().min(PAGE_SIZE).min(ring.room());
+        if count == 0 {
+            return if buffer.is_empty() { Ok(0) } else { Err(Errno::EAGAIN) };
+        }
+        ring.reserved += count;
+        drop(ring);
+        let buffer = buffer.get_mut(..count).unwrap_or_default();
+        let moved = take(buffer);
+        let mut ring = self.ring.lock();
+        ring.reserved -= count;
+        if let Ok(taken) = moved {
+            ring.append(buffer.get(..taken).unwrap_or_default(), Some(spare));
+        }
+        drop(ring);
+        self.readable.wake_all();
+        self.writable.wake_all();
+        moved
+    }
+
     /// Writes what there is room for; up to [`PIPE_BUF`] bytes all or nothing.
     ///
     /// # Errors
@@ -378,7 +248,7 @@ impl Pipe {
         let capacity = capacity.max(PAGE_SIZE).next_power_of_two();
         let mut fresh = Ring::with_capacity(capacity)?;
         let mut ring = self.ring.lock();
-        if ring.length > capacity {
+        if ring.length + ring.reserved > capacity {
             return Err(Errno::EBUSY);
         }
         // Only when all has been copied does the old content go.

@@ -2,7 +2,7 @@
 
 use super::tests;
 use crate::call;
-use crate::check::{dies_of, exits, fails, in_child, must};
+use crate::check::{dies_of, exits, fails, in_child, killed, must};
 use crate::sys::*;
 use libc::{O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY};
 
@@ -34,6 +34,7 @@ tests!("file":
     copy_file_range_refuses_what_it_cannot_copy,
     copy_file_range_within_a_file_must_not_overlap,
     sendfile_copies_to_a_pipe,
+    sendfile_without_end_can_be_killed,
     fsync_of_a_file_succeeds_of_a_pipe_fails,
     large_offsets_work,
     bytes_of_any_number_and_alignment_come_through,
@@ -118,6 +119,7 @@ fn nofollow_refuses_links() {
     must(write_file(c"file", b""));
     must(symlink(c"file", c"link"));
     fails(open(c"link", O_RDONLY | O_NOFOLLOW, 0), libc::ELOOP);
+    fails(open(c"link", O_RDONLY | O_NOFOLLOW | O_DIRECTORY, 0), libc::ENOTDIR);
     let fd = must(open(c"link", libc::O_PATH | O_NOFOLLOW, 0));
     assert_eq!(must(fstat(fd)).st_mode & libc::S_IFMT, libc::S_IFLNK);
 }
@@ -323,6 +325,20 @@ fn copy_file_range_within_a_file_must_not_overlap() {
     assert_eq!(must(copy(5, 10, 1000)), 5);
     assert_eq!(must(copy(15, 3, 1000)), 0);
     assert_eq!(must(read_file(c"file")), b"012340123401234");
+}
+
+fn sendfile_without_end_can_be_killed() {
+    let hole = must(memfd());
+    must(ftruncate(hole, 1 << 62));
+    let null = must(open(c"/dev/null", libc::O_WRONLY, 0));
+    let child = spawn(|| {
+        loop {
+            must(call!(SYS_sendfile, null, hole, 0, usize::MAX >> 1));
+        }
+    });
+    sleep_ms(50);
+    must(kill(child, libc::SIGKILL));
+    killed(child, libc::SIGKILL);
 }
 
 fn sendfile_copies_to_a_pipe() {

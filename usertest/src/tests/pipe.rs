@@ -37,6 +37,8 @@ tests!("pipe":
     splice_of_a_pipe_to_itself_or_an_appending_file_is_einval,
     splice_into_a_pipe_without_reader_raises_sigpipe,
     two_splices_of_one_pipe_lose_nothing,
+    splice_takes_nothing_from_a_socket_for_a_pipe_without_reader,
+    splice_that_may_not_wait_is_eagain,
     blocked_read_is_interrupted_by_a_signal,
 );
 
@@ -352,6 +354,28 @@ fn splice_into_a_pipe_without_reader_raises_sigpipe() {
         must(close(reader));
         let _ = call!(SYS_splice, file, 0, writer, 0, 5, 0);
     });
+}
+
+fn splice_takes_nothing_from_a_socket_for_a_pipe_without_reader() {
+    let mut ends = [0i32; 2];
+    must(call!(SYS_socketpair, libc::AF_UNIX, libc::SOCK_STREAM, 0, &mut ends));
+    let (reader, writer) = must(pipe());
+    must(write(ends[0], b"stays there"));
+    must(close(reader));
+    dies_of(libc::SIGPIPE, || {
+        let _ = call!(SYS_splice, ends[1], 0, writer, 0, 100, 0);
+    });
+    must(close(ends[0]));
+    assert_eq!(must(read_to_end(ends[1])), b"stays there");
+}
+
+fn splice_that_may_not_wait_is_eagain() {
+    let (reader, writer) = must(pipe());
+    let file = must(scratch_file(c"file", 0));
+    fails(call!(SYS_splice, reader, 0, file, 0, 5, libc::SPLICE_F_NONBLOCK), libc::EAGAIN);
+    must(write(writer, b"there"));
+    assert_eq!(must(call!(SYS_splice, reader, 0, file, 0, 9, libc::SPLICE_F_NONBLOCK)), 5);
+    fails(call!(SYS_splice, reader, 0, file, 0, 5, 0x10), libc::EINVAL);
 }
 
 fn two_splices_of_one_pipe_lose_nothing() {

@@ -1,6 +1,7 @@
 //! Tests of pipes.
 
 use super::*;
+use crate::io::SliceSource;
 
 fn pipe() -> (Arc<Pipe>, PipeEnd, PipeEnd) {
     let pipe = Pipe::new().unwrap();
@@ -112,4 +113,46 @@ fn what_a_target_does_not_take_stays_and_nobody_else_gets_it_meanwhile() {
     assert_eq!(pipe.move_to(&mut buffer, |_| Ok(1)), Err(Errno::EAGAIN));
     drop(writer);
     assert_eq!(pipe.move_to(&mut buffer, |_| Ok(1)), Ok(0));
+}
+
+#[test]
+fn what_was_taken_for_a_pipe_is_in_it_whatever_happens_meanwhile() {
+    let (pipe, reader, _writer) = pipe();
+    let mut buffer = [0; 3000];
+    write(&pipe, &[1; 2000]).unwrap();
+    let moved = pipe.move_from(&mut buffer, |room| {
+        room.fill(3);
+        // Others go on to write, and the last reader leaves.
+        write(&pipe, &[2; 1500]).unwrap();
+        drop(reader);
+        Ok(room.len())
+    });
+    assert_eq!(moved, Ok(3000));
+    let _reader = pipe.open(true, false);
+    let all = read(&pipe, 10_000).unwrap();
+    assert_eq!(all, [vec![1; 2000], vec![2; 1500], vec![3; 3000]].concat());
+}
+
+#[test]
+fn room_is_set_aside_for_what_is_being_taken() {
+    let (pipe, reader, writer) = pipe();
+    let mut buffer = [0; 3000];
+    write(&pipe, &vec![1; DEFAULT_CAPACITY - 2000]).unwrap();
+    let moved = pipe.move_from(&mut buffer, |room| {
+        assert_eq!(room.len(), 2000);
+        assert_eq!(write(&pipe, &[2]), Err(Errno::EAGAIN));
+        assert!(writer.would_block(false));
+        Ok(1)
+    });
+    assert_eq!(moved, Ok(1));
+    assert_eq!(write(&pipe, &[2; 1999]), Ok(1999));
+    let untouched = |_: &mut [u8]| -> Result<usize> { panic!("nothing may be taken") };
+    assert_eq!(pipe.move_from(&mut buffer, untouched), Err(Errno::EAGAIN));
+    drop(reader);
+    assert_eq!(pipe.move_from(&mut buffer, untouched), Err(Errno::EPIPE));
+    let failing = pipe.open(true, false);
+    read(&pipe, 3000).unwrap();
+    assert_eq!(pipe.move_from(&mut buffer, |_| Err(Errno::EIO)), Err(Errno::EIO));
+    assert_eq!(write(&pipe, &[2; 3000]), Ok(3000), "the room came back");
+    drop(failing);
 }
