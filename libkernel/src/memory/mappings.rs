@@ -46,16 +46,20 @@ impl Mappings {
     /// Unmaps everywhere what lies beyond `size` bytes of `object`, whose list this is: its next touch is `SIGBUS`. To be called after
     /// the object's size was set, with none of its locks held.
     pub fn unmap_beyond<T: ?Sized>(&self, object: &T, size: u64) {
-        self.unmap_pages(object, size.div_ceil(PAGE_SIZE as u64)..u64::MAX);
+        self.unmap(object, size.div_ceil(PAGE_SIZE as u64)..u64::MAX, true);
     }
 
-    /// Unmaps everywhere the pages of `object`, whose list this is, with these indices; the next touch asks the object again. To be
-    /// called after the object gave them up, with none of its locks held.
+    /// Unmaps everywhere the pages of `object`, whose list this is, with these indices; the next touch asks the object again. Copies
+    /// that private mappings have made stay. To be called after the object gave them up, with none of its locks held.
     pub fn unmap_pages<T: ?Sized>(&self, object: &T, pages: Range<u64>) {
+        self.unmap(object, pages, false);
+    }
+
+    fn unmap<T: ?Sized>(&self, object: &T, pages: Range<u64>, copies: bool) {
         let identity = core::ptr::from_ref(object).cast::<()>().addr();
         let spaces = self.spaces.lock();
         for space in spaces.iter().filter_map(Weak::upgrade) {
-            space.unmap_object(identity, pages.clone());
+            space.unmap_object(identity, pages.clone(), copies);
             // Not the last reference, or its end frees nothing of this object: the caller holds that.
             drop::<Arc<_>>(space);
         }

@@ -263,6 +263,27 @@ impl PageTable {
         }
     }
 
+    /// As [`clear`](Self::clear), but leaves anonymous pages.
+    pub fn clear_shared(&mut self, start: u64, end: u64, gather: &mut Gather<'_>) {
+        let mut virt = start;
+        while virt < end {
+            virt = match self.leaf(virt) {
+                Err(next) => next,
+                Ok(_) => {
+                    let limit = leaf_end(virt, end);
+                    for at in (virt..limit).step_by(PAGE_SIZE) {
+                        // Asked anew each time: the table may have gone with its last entry.
+                        let entry = self.get(at);
+                        if !entry.is_empty() && !entry.is_anonymous() {
+                            self.clear(at, at + PAGE, gather);
+                        }
+                    }
+                    limit
+                }
+            };
+        }
+    }
+
     /// Unmaps pages of `[start, end)` from the start, about `limit` of them; returns the address reached.
     pub fn clear_some(&mut self, start: u64, end: u64, limit: u64, gather: &mut Gather<'_>) -> u64 {
         let enough = gather.removed.all.saturating_add(limit);

@@ -25,6 +25,9 @@ tests!("mapping":
     mprotect_takes_and_gives_rights,
     mprotect_of_a_hole_is_enomem,
     mprotect_splits_and_merges,
+    a_growing_mapping_stops_at_the_lowest_address,
+    what_a_locked_mapping_grows_by_is_locked,
+    a_hole_in_a_file_leaves_private_copies,
     execution_needs_prot_exec,
     mremap_grows_in_place_or_moves,
     mremap_shrinks,
@@ -222,6 +225,46 @@ fn call_code(at: usize) -> i32 {
     // SAFETY: the words at `at` are a function of this type, or the test expects the fault.
     let function: extern "C" fn() -> i32 = unsafe { core::mem::transmute(at) };
     function()
+}
+
+fn a_growing_mapping_stops_at_the_lowest_address() {
+    const LOWEST: usize = 0x1_0000;
+    let growing = ANONYMOUS | libc::MAP_FIXED | libc::MAP_GROWSDOWN;
+    assert_eq!(mmap(LOWEST, PAGE, RW, growing, -1, 0), Ok(LOWEST));
+    dies_of(libc::SIGSEGV, || poke(8, 1u8));
+}
+
+fn locked_kib() -> u64 {
+    let status = must(read_text(c"/proc/self/status"));
+    let line = some(status.lines().find_map(|line| line.strip_prefix("VmLck:")), "VmLck");
+    some(line.trim().trim_end_matches(" kB").parse().ok(), "a number")
+}
+
+fn what_a_locked_mapping_grows_by_is_locked() {
+    const ROOM: usize = 1024 * PAGE;
+    let room = must(anonymous(ROOM));
+    must(munmap(room, ROOM));
+    let top = room + ROOM - PAGE;
+    must(mmap(top, PAGE, RW, ANONYMOUS | libc::MAP_FIXED | libc::MAP_GROWSDOWN, -1, 0));
+    must(call!(SYS_mlock, top, PAGE));
+    assert_eq!(locked_kib(), 4);
+    for page in 1..=10 {
+        poke(top - page * PAGE, 1u8);
+    }
+    assert_eq!(locked_kib(), 44);
+    must(call!(SYS_munlock, top - 10 * PAGE, 11 * PAGE));
+    assert_eq!(locked_kib(), 0);
+}
+
+fn a_hole_in_a_file_leaves_private_copies() {
+    let fd = file_of(&[b'f'; 3 * PAGE]);
+    let at = must(mmap(0, 3 * PAGE, RW, libc::MAP_PRIVATE, fd, 0));
+    poke(at + PAGE, b'c');
+    assert_eq!([0, 2].map(|page| peek::<u8>(at + page * PAGE)), [b'f'; 2]);
+    must(call!(SYS_fallocate, fd, libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE, 0, 3 * PAGE));
+    assert_eq!([0, 1, 2].map(|page| peek::<u8>(at + page * PAGE)), [0, b'c', 0]);
+    must(ftruncate(fd, 0));
+    dies_of(libc::SIGBUS, || assert_eq!(peek::<u8>(at + PAGE), 0));
 }
 
 fn execution_needs_prot_exec() {

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use linux_raw_sys::general as linux;
 
-use super::layout::STACK_GUARD_GAP;
+use super::layout::{LOWEST_ADDRESS, STACK_GUARD_GAP};
 use super::{AddressSpace, State};
 use crate::Errno;
 use crate::machine;
@@ -236,7 +236,12 @@ impl State {
         let (start, new_start) = (stack.start, page_floor(address));
         let growth = super::pages(start - new_start);
         let total = (self.counts.total + growth) << PAGE_SHIFT;
-        if stack.end - new_start > self.limits.stack || total > self.limits.address_space {
+        let locked = if stack.flags.contains(VmaFlags::LOCKED) { growth } else { 0 };
+        if new_start < LOWEST_ADDRESS
+            || stack.end - new_start > self.limits.stack
+            || total > self.limits.address_space
+            || locked > 0 && !self.may_lock(locked)
+        {
             return Err(unmapped);
         }
         if let Some(below) = self.vmas.find_below(start)
@@ -250,6 +255,7 @@ impl State {
         }
         self.vmas.extend_down(start, new_start);
         self.counts.total += growth;
+        self.counts.locked += locked;
         Ok(())
     }
 }

@@ -251,7 +251,7 @@ impl State {
 
     /// Removes the mappings in `[start, end)`, page-aligned.
     pub(super) fn unmap(&mut self, start: u64, end: u64, gather: &mut Gather<'_>) -> Result<()> {
-        if !self.vmas.overlaps(start, end) {
+        if start >= end || !self.vmas.overlaps(start, end) {
             return Ok(());
         }
         self.split_to_unmap(start, end)?;

@@ -239,13 +239,13 @@ impl AddressSpace {
             // The object may have shrunk between the copy and the note.
             let size = backing.source.size();
             if vma.offset_at(vma.end) > size {
-                self.unmap_object(identity, size.div_ceil(1 << PAGE_SHIFT)..u64::MAX);
+                self.unmap_object(identity, size.div_ceil(1 << PAGE_SHIFT)..u64::MAX, true);
             }
         }
     }
 
-    /// Unmaps the pages with these indices of the object with this identity.
-    pub(super) fn unmap_object(&self, identity: usize, indices: Range<u64>) {
+    /// Unmaps the pages with these indices of the object with this identity; of private mappings also the copies, if `copies`.
+    pub(super) fn unmap_object(&self, identity: usize, indices: Range<u64>, copies: bool) {
         let mut state = self.state.lock();
         let mut gather = Gather::new(&self.context);
         let State { vmas, table, resident, .. } = &mut *state;
@@ -254,7 +254,12 @@ impl AddressSpace {
         for vma in mapped {
             let first = vma.page_index(vma.start);
             let [from, to] = [indices.start, indices.end].map(|index| index.saturating_sub(first).min(vma.pages()));
-            table.clear(vma.start + (from << PAGE_SHIFT), vma.start + (to << PAGE_SHIFT), &mut gather);
+            let (start, end) = (vma.start + (from << PAGE_SHIFT), vma.start + (to << PAGE_SHIFT));
+            if copies || !vma.is_private() {
+                table.clear(start, end, &mut gather);
+            } else {
+                table.clear_shared(start, end, &mut gather);
+            }
         }
         resident.all = resident.all.saturating_sub(gather.removed.all);
         resident.anonymous = resident.anonymous.saturating_sub(gather.removed.anonymous);
