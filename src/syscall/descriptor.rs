@@ -207,6 +207,11 @@ fn lock(cx: &Context, fd: Fd, command: u32, argument: usize) -> Result<usize> {
         } else {
             locks.set(wanted)?
         }
+        // A close in between found nothing to release, and there may be no other to come.
+        if !by_file && !files.get(fd).is_ok_and(|now| Arc::ptr_eq(&now, &file)) {
+            locks.clear(owner, first, last)?;
+            return Err(Errno::EBADF);
+        }
         return Ok(0);
     }
     match locks.conflict(&wanted) {

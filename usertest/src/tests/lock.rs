@@ -11,6 +11,7 @@ tests!("lock":
     record_locks_split_and_end_with_the_process,
     blocking_record_lock_waits,
     record_lock_deadlock_is_edeadlk,
+    a_lock_set_while_its_descriptor_is_closed_does_not_stay,
     open_file_locks_belong_to_the_description,
     flock_excludes_and_is_shared_by_dup,
 );
@@ -86,6 +87,41 @@ fn open_file_locks_belong_to_the_description() {
     fails(lock(other, libc::F_OFD_SETLK, libc::F_WRLCK, 5, 1), libc::EAGAIN);
     must(close(fd));
     must(lock(other, libc::F_OFD_SETLK, libc::F_WRLCK, 5, 1));
+}
+
+fn a_lock_set_while_its_descriptor_is_closed_does_not_stay() {
+    use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
+    let probe = must(scratch_file(c"file", 100));
+    let offered = AtomicI32::new(-1);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            loop {
+                match offered.load(SeqCst) {
+                    -1 => std::thread::yield_now(),
+                    -2 => return,
+                    fd => {
+                        // Whether it comes before the close or behind it is all the same.
+                        let _ = lock(fd, libc::F_SETLK, libc::F_WRLCK, 0, 0);
+                        offered.store(-1, SeqCst);
+                    }
+                }
+            }
+        });
+        for round in 0..300 {
+            let fd = must(open(c"file", O_RDWR, 0));
+            offered.store(fd, SeqCst);
+            for _ in 0..round % 500 {
+                core::hint::spin_loop();
+            }
+            must(close(fd));
+            while offered.load(SeqCst) != -1 {
+                std::thread::yield_now();
+            }
+            let found = must(lock(probe, libc::F_OFD_GETLK, libc::F_WRLCK, 0, 0));
+            assert_eq!(i32::from(found.l_type), libc::F_UNLCK, "round {round}: nobody can release this lock");
+        }
+        offered.store(-2, SeqCst);
+    });
 }
 
 fn flock_excludes_and_is_shared_by_dup() {
