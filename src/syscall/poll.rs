@@ -236,9 +236,13 @@ impl Selection {
         let mut total = 0;
         for (set, events) in self.sets.into_iter().zip([READABLE, WRITABLE, EXCEPTIONAL]) {
             let Some(set) = set.non_null() else { continue };
+            // The watches are in the order of their descriptors.
+            let mut rest = self.watches.as_slice();
             for word in 0..self.words {
                 let mut bits = 0u64;
-                for watch in self.watches.iter().filter(|watch| watch.fd.0 as usize / 64 == word) {
+                let (here, later) = rest.split_at(rest.partition_point(|watch| watch.fd.0 as usize / 64 == word));
+                rest = later;
+                for watch in here {
                     // A set reports a descriptor only if it asked for it.
                     if watch.wanted.contains(events) && watch.found.intersects(events) {
                         bits |= 1 << (watch.fd.0 as usize % 64);

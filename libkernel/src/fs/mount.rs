@@ -328,12 +328,15 @@ pub fn detach(path: Path, lazy: bool) -> Result<()> {
         if !lazy && (children || Arc::strong_count(&mount) > 2) {
             return Err(Errno::EBUSY);
         }
+        // Somebody else may have taken it out meanwhile, and joined another one in its place.
+        if table.get(&place.key()).is_none_or(|found| !Arc::ptr_eq(found, &mount)) {
+            return Err(Errno::EINVAL);
+        }
         table.remove(&place.key())
     };
-    if removed.is_some() {
-        place.dentry.remove_mount();
-    }
+    place.dentry.remove_mount();
     mount.place.lock().take();
+    drop(removed);
     Ok(())
 }
 
