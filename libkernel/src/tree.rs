@@ -27,6 +27,8 @@ pub trait Element: Sized {
     fn links_mut(&mut self) -> &mut Links<Self>;
     /// Recomputes the aggregate of the subtree below and including this element from its children's.
     fn update_aggregate(&mut self);
+    /// Called before the element goes among others, where only its key leads to it: not for the least one.
+    fn enter(&mut self) {}
 }
 
 /// In which order to look at elements.
@@ -145,8 +147,9 @@ impl<T: Element> Tree<T> {
     }
 
     #[inline(never)]
-    fn insert_below_root(&mut self, element: T) {
+    fn insert_below_root(&mut self, mut element: T) {
         let mut visits = 0;
+        element.enter();
         insert(&mut self.root, element, &mut visits);
         self.count(visits);
     }
@@ -229,19 +232,23 @@ impl<T: Element> Tree<T> {
     }
 
     /// Calls `action` on elements until it breaks: in order, or from the last one backwards. Subtrees for whose root `possible` says that
-    /// its aggregate allows none are left out; where `possible` is exact, one that is wanted takes O(log n) steps to find.
+    /// its aggregate allows none are left out, but the least element never is; where `possible` is exact, one that is wanted takes O(log n)
+    /// steps to find.
     pub fn try_for_each_in(
         &self,
         order: Order,
         possible: impl Fn(&T) -> bool,
         mut action: impl FnMut(&T) -> ControlFlow<()>,
     ) {
-        let parts = match order {
-            Order::Forwards => [self.first.as_ref(), self.root.as_ref()],
-            Order::Backwards => [self.root.as_ref(), self.first.as_ref()],
-        };
-        let mut visits = 0;
-        let _ = parts.into_iter().try_for_each(|part| walk_in(part, order, &possible, &mut action, &mut visits));
+        let Some(first) = &self.first else { return };
+        let mut visits = 1;
+        let before = if order == Order::Forwards { action(first) } else { ControlFlow::Continue(()) };
+        if before.is_continue() {
+            let rest = walk_in(self.root.as_ref(), order, &possible, &mut action, &mut visits);
+            if rest.is_continue() && order == Order::Backwards {
+                let _ = action(first);
+            }
+        }
         self.count(visits);
     }
 

@@ -18,7 +18,7 @@ pub trait Schedulable: Sized {
     fn may_run_on(&self, core: usize) -> bool;
     /// The cores it may run on now; the queue follows as with the request.
     fn cores(&self) -> FoldedCores;
-    /// Notes beside the task where it waits, for [`RunQueue::refresh`](super::RunQueue::refresh).
+    /// Notes beside the task where it waits, for [`RunQueue::refresh`](super::RunQueue::refresh): not of the first, which is found anyway.
     fn note_position(&self, position: Position);
 }
 
@@ -81,7 +81,7 @@ pub struct Entity<T> {
     pub(super) turn_left: u64,
     /// Nanoseconds of service in all.
     pub(super) runtime: u64,
-    /// The cores it might run on when it began to wait.
+    /// The cores it might run on when it began to wait behind others.
     pub(super) cores: FoldedCores,
     pub(super) min_vruntime: u64,
     pub(super) min_slice: u64,
@@ -254,24 +254,16 @@ fn rescale(distance: i64, old: u32, new: u32) -> i64 {
     rounded.clamp(i128::from(i64::MIN >> 2), i128::from(i64::MAX >> 2)) as i64
 }
 
-/// Makes a task wait in `tree`: it will be found there, and its affinity counts from now on.
-#[inline]
-pub(super) fn begin_to_wait<T: Schedulable>(tree: &mut Tree<T>, mut task: T) {
-    task.entity_mut().cores = task.cores();
-    let key = task.key();
-    task.note_position(Position(key.0, key.1));
-    tree.insert(task);
-}
-
 /// The task that waits at `position` of `tree`, if it is the one that `which` selects.
 pub(super) fn task_at<T: Schedulable>(tree: &Tree<T>, position: Position, which: impl Fn(&T) -> bool) -> Option<&T> {
-    tree.get(&(position.0, position.1)).filter(|task| which(task))
+    let first = tree.first().filter(|task| which(task));
+    first.or_else(|| tree.get(&(position.0, position.1)).filter(|task| which(task)))
 }
 
 /// The cores that any of those who wait in `tree` might run on when they began to.
 pub(super) fn cores_of<T: Schedulable>(tree: &Tree<T>) -> FoldedCores {
-    let parts = tree.first().into_iter().chain(tree.rest());
-    parts.fold(FoldedCores::EMPTY, |cores, part| cores.union(part.entity().all_cores))
+    let first = tree.first().map_or(FoldedCores::EMPTY, Schedulable::cores);
+    tree.rest().map_or(first, |rest| first.union(rest.entity().all_cores))
 }
 
 impl<T: Schedulable> Element for T {
@@ -301,6 +293,12 @@ impl<T: Schedulable> Element for T {
     #[inline]
     fn links_mut(&mut self) -> &mut Links<Self> {
         &mut self.entity_mut().links
+    }
+
+    fn enter(&mut self) {
+        self.entity_mut().cores = self.cores();
+        let key = self.key();
+        self.note_position(Position(key.0, key.1));
     }
 
     fn update_aggregate(&mut self) {

@@ -12,7 +12,7 @@
 use core::ops::ControlFlow;
 
 use super::average::{Average, Threshold, before, earlier};
-use super::entity::{Entity, Left, Request, Schedulable, begin_to_wait, task_at};
+use super::entity::{Entity, Left, Request, Schedulable, task_at};
 use super::position::Position;
 use super::weight::NICE_0_WEIGHT;
 use super::{Arrival, Departure, Preemption};
@@ -295,12 +295,12 @@ impl<T: Schedulable> FairQueue<T> {
             Order::Backwards,
             |subtree| subtree.entity().all_cores.may_contain(to),
             |task| {
-                let entity = task.entity();
-                if !entity.cores.may_contain(to) {
+                let (entity, allowed) = (task.entity(), task.may_run_on(to));
+                if !allowed && !entity.cores.may_contain(to) {
                     return ControlFlow::Continue(());
                 }
                 candidates += 1;
-                if task.may_run_on(to) {
+                if allowed {
                     let eligible = threshold.is_eligible(entity.vruntime);
                     if eligible || chosen.is_none() {
                         chosen = Some(task.key());
@@ -405,7 +405,7 @@ impl<T: Schedulable> FairQueue<T> {
     #[inline(always)]
     fn link(&mut self, task: T) {
         self.average.add(task.entity().share());
-        begin_to_wait(&mut self.waiting, task);
+        self.waiting.insert(task);
     }
 
     fn unlink(&mut self, key: &(u64, u64)) -> Option<T> {

@@ -7,7 +7,7 @@
 use core::cmp::Ordering;
 use core::ops::ControlFlow;
 
-use super::entity::{Request, Schedulable, begin_to_wait, task_at};
+use super::entity::{Request, Schedulable, task_at};
 use super::fair::CANDIDATES;
 use super::position::Position;
 use super::{Arrival, Preemption};
@@ -105,7 +105,7 @@ impl<T: Schedulable> RealtimeQueue<T> {
         entity.policy = request.policy;
         entity.priority = request.priority;
         let higher = self.current.as_ref().is_none_or(|current| current.entity().priority < task.entity().priority);
-        begin_to_wait(&mut self.waiting, task);
+        self.waiting.insert(task);
         Preemption::when(higher && !self.is_throttled())
     }
 
@@ -155,7 +155,7 @@ impl<T: Schedulable> RealtimeQueue<T> {
     /// Makes the running task wait: it stays first of its priority.
     pub fn put_back(&mut self) {
         if let Some(task) = self.current.take() {
-            begin_to_wait(&mut self.waiting, task);
+            self.waiting.insert(task);
         }
     }
 
@@ -184,12 +184,12 @@ impl<T: Schedulable> RealtimeQueue<T> {
             Order::Forwards,
             |subtree| subtree.entity().all_cores.may_contain(to),
             |task| {
-                let key = task.key();
-                if Some(key) == next || !task.entity().cores.may_contain(to) {
+                let (key, allowed) = (task.key(), task.may_run_on(to));
+                if Some(key) == next || (!allowed && !task.entity().cores.may_contain(to)) {
                     return ControlFlow::Continue(());
                 }
                 candidates += 1;
-                chosen = task.may_run_on(to).then_some(key);
+                chosen = allowed.then_some(key);
                 if chosen.is_some() || candidates >= CANDIDATES {
                     return ControlFlow::Break(());
                 }

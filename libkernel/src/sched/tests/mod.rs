@@ -92,8 +92,8 @@ impl FairQueue<Handle> {
             (v, min, max, cores) == (entity.min_vruntime, entity.min_slice, entity.max_slice, entity.all_cores)
         });
         self.waiting().for_each(|task| {
-            let here = self.waiting().get(&(task.position.get().0, task.position.get().1));
-            assert!(here.is_some_and(|here| std::ptr::eq(here, task)), "a task waits elsewhere than noted");
+            let here = entity::task_at(self.waiting(), task.position.get(), |other| std::ptr::eq(other, task));
+            assert!(here.is_some(), "a task waits elsewhere than noted");
         });
         let mut sums = self.average().emptied();
         self.waiting().for_each(|task| sums.add(task.entity().share()));
