@@ -2,8 +2,11 @@
 
 use alloc::sync::Arc;
 
+use linux_raw_sys::general::FALLOC_FL_PUNCH_HOLE;
+
 use super::*;
-use crate::fs::inode::RenameMode;
+use crate::Errno;
+use crate::fs::inode::{NewInode, RenameMode, WritePosition};
 use crate::fs::namespace;
 use crate::fs::open::open;
 use crate::fs::open_file::{OpenFile, Whence};
