@@ -11,7 +11,7 @@ use super::{core_online, gic, interrupts};
 
 /// Nanoseconds a tick, as a fixed-point number with 32 fractional bits.
 static NANOSECONDS_PER_TICK: AtomicU64 = AtomicU64::new(0);
-/// Ticks a nanosecond, as a fixed-point number with 32 fractional bits.
+/// Ticks a nanosecond, as a fixed-point number with 60 fractional bits: the inverse of the above, exact enough for a deadline years away.
 static TICKS_PER_NANOSECOND: AtomicU64 = AtomicU64::new(0);
 /// The counter at boot.
 static START: AtomicU64 = AtomicU64::new(0);
@@ -53,8 +53,9 @@ pub fn scale() -> u64 {
 /// Starts the clock. As early as possible.
 pub fn init_clock() {
     let frequency = frequency().max(1);
-    NANOSECONDS_PER_TICK.store((1_000_000_000u64 << 32) / frequency, Ordering::Relaxed);
-    TICKS_PER_NANOSECOND.store(((u128::from(frequency) << 32) / 1_000_000_000) as u64, Ordering::Relaxed);
+    let nanoseconds = ((1_000_000_000u64 << 32) / frequency).max(1);
+    NANOSECONDS_PER_TICK.store(nanoseconds, Ordering::Relaxed);
+    TICKS_PER_NANOSECOND.store(((1u128 << 92) / u128::from(nanoseconds)) as u64, Ordering::Relaxed);
     START.store(ticks(), Ordering::Relaxed);
 }
 
@@ -75,7 +76,7 @@ pub fn monotonic_ns() -> u64 {
 pub fn arm(deadline: Option<u64>) {
     match deadline {
         Some(deadline) => {
-            let scaled = (u128::from(deadline) * u128::from(TICKS_PER_NANOSECOND.load(Ordering::Relaxed))) >> 32;
+            let scaled = (u128::from(deadline) * u128::from(TICKS_PER_NANOSECOND.load(Ordering::Relaxed))) >> 60;
             let ticks = u64::try_from(scaled).unwrap_or(u64::MAX).saturating_add(1);
             CNTV_CVAL_EL0.set(START.load(Ordering::Relaxed).saturating_add(ticks));
             CNTV_CTL_EL0.write(CNTV_CTL_EL0::ENABLE::SET);
