@@ -109,6 +109,7 @@ impl Parameters {
     }
 
     #[cold]
+    #[inline(never)]
     fn special_policy(number: u8) -> Policy {
         Policy::from_number(u32::from(number)).unwrap_or_default()
     }
