@@ -13,6 +13,12 @@ fn add_realtime(machine: &mut Machine, core: usize, burst: u64, sleep: u64) {
 /// A mixture of hogs and sleepers, some bound, born at random cores.
 fn mixture(seed: u64, cores: usize, tasks: usize) -> Machine {
     let mut machine = Machine::new(seed, cores);
+    add_mixture(&mut machine, tasks);
+    machine
+}
+
+fn add_mixture(machine: &mut Machine, tasks: usize) {
+    let cores = machine.cores.len();
     for _ in 0..tasks {
         let here = machine.random(cores as u64) as usize;
         let request = with_slice(machine.random(40) as i8 - 20, 100_000 + machine.random(5 * MS));
@@ -22,7 +28,6 @@ fn mixture(seed: u64, cores: usize, tasks: usize) -> Machine {
         let bound = (machine.random(8) == 0).then(|| machine.random(cores as u64) as usize);
         machine.spawn(here, request, burst, sleep, bound);
     }
-    machine
 }
 
 #[test]
@@ -131,11 +136,17 @@ fn the_same_seed_gives_the_same_run() {
 #[test]
 fn the_queues_stay_even_as_the_machine_grows() {
     let full = std::env::var("SCALING").is_ok_and(|value| value == "full");
-    let sizes = [(1, 100), (4, 400), (16, 1_600), (64, 6_400), (256, 25_600), (256, 100_000)];
+    let sizes: [(usize, usize); 6] = [(1, 100), (4, 400), (16, 1_600), (64, 6_400), (256, 25_600), (256, 100_000)];
     for (cores, tasks) in sizes.into_iter().filter(|(cores, _)| full || *cores <= 16) {
-        let mut machine = mixture(1, cores, tasks);
+        let mut machine = Machine::new(1, cores);
         let start = std::time::Instant::now();
-        machine.run(100 * MS, 1_000_000);
+        // One on each core in 50 µs: were all born at one instant, no message about them would have arrived by then.
+        let rounds = tasks.div_ceil(cores);
+        for round in 0..rounds {
+            add_mixture(&mut machine, cores.min(tasks - round * cores));
+            machine.run((round as u64 + 1) * 50_000, 1_000_000);
+        }
+        machine.run(rounds as u64 * 50_000 + 100 * MS, 1_000_000);
         let elapsed = start.elapsed().as_nanos() as u64;
         let lengths = || machine.cores.iter().map(|core| core.queue.len());
         let (least, most) = (lengths().min().unwrap_or(0), lengths().max().unwrap_or(0));
