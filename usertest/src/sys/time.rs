@@ -42,6 +42,34 @@ pub fn sleep_ms(ms: u64) {
     }
 }
 
+/// Keeps the core busy in user mode for about two thousand instructions.
+///
+/// An emulator translates `nop` to nothing: tests that keep cores busy for seconds take little of the host's time in the
+/// deterministic mode, where the guest's time is counted in instructions.
+pub fn spin() {
+    // SAFETY: eight rounds of no operation; the counter is the block's own register.
+    unsafe {
+        core::arch::asm!(
+            "2:",
+            ".rept 254",
+            "nop",
+            ".endr",
+            "subs {rounds}, {rounds}, #1",
+            "b.ne 2b",
+            rounds = inout(reg) 8u64 => _,
+            options(nomem, nostack),
+        );
+    }
+}
+
+/// Works until `CLOCK_MONOTONIC` is `ms` milliseconds further.
+pub fn work_ms(ms: u64) {
+    let end = now() + ms * MS;
+    while now() < end {
+        spin();
+    }
+}
+
 /// `nanosleep`: the time that remains when it was interrupted.
 pub fn nanosleep(ns: u64) -> core::result::Result<(), (super::Errno, u64)> {
     let time = timespec_of_ns(ns);

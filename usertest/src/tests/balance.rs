@@ -146,6 +146,7 @@ fn hog(at: usize) -> Pid {
         loop {
             atomic_at(at).fetch_add(1, Ordering::Relaxed);
             atomic_at(at + 4).store(current_core().unwrap_or(99) as u32, Ordering::Relaxed);
+            spin();
         }
     })
 }

@@ -202,7 +202,7 @@ fn cpu_limit_sends_sigxcpu() {
     let child = spawn(|| {
         must(setrlimit(libc::RLIMIT_CPU, 1, 4));
         loop {
-            core::hint::spin_loop();
+            spin();
         }
     });
     crate::check::killed(child, libc::SIGXCPU);

@@ -118,6 +118,7 @@ fn a_lock_set_while_its_descriptor_is_closed_does_not_stay() {
             must(close(fd));
             while offered.load(SeqCst) != -1 {
                 std::thread::yield_now();
+                spin();
             }
             let found = must(lock(probe, libc::F_OFD_GETLK, libc::F_WRLCK, 0, 0));
             assert_eq!(i32::from(found.l_type), libc::F_UNLCK, "round {round}: nobody can release this lock");

@@ -29,14 +29,11 @@ tests!("processor_time":
 /// Uses the processor, mostly in user mode, until `done` or for five seconds.
 fn work_until(mut done: impl FnMut() -> bool) -> bool {
     let end = now() + 5 * SECOND;
-    let mut number = 1u64;
     while now() < end {
         if done() {
             return true;
         }
-        for _ in 0..10_000 {
-            number = core::hint::black_box(number.wrapping_mul(3));
-        }
+        (0..15).for_each(|_| spin());
     }
     done()
 }
@@ -269,7 +266,7 @@ fn a_deleted_timer_stays_silent() {
 /// Works until the end comes from outside.
 fn work_for_ever() -> i32 {
     loop {
-        core::hint::black_box(());
+        spin();
     }
 }
 
@@ -279,7 +276,7 @@ fn limit_warns_every_second_and_kills_at_its_hard_end() {
         must(setrlimit(libc::RLIMIT_CPU, 1, 2));
         must(on_signal(libc::SIGXCPU, record, 0));
         while seen() == 0 {
-            core::hint::black_box(());
+            spin();
         }
         within(process_time(), SECOND - 10 * MS, SECOND + 500 * MS, "the warning");
         assert_eq!(must(getrlimit(libc::RLIMIT_CPU)), (2, 2), "the soft limit moves on");

@@ -230,8 +230,9 @@ fn fork_with_writing_threads_gives_a_consistent_copy() {
             if child == 0 {
                 let read = || [0, 1, 2].map(|id| peek::<u32>(at + id * PAGE));
                 let first = read();
-                for _ in 0..100 {
+                for _ in 0..10 {
                     let _ = call!(SYS_sched_yield);
+                    spin();
                 }
                 exit(i32::from(read() != first));
             }

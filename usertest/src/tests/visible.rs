@@ -51,7 +51,7 @@ fn hog(core: usize) -> Pid {
     spawn(|| {
         must(set_affinity(0, &[core]));
         loop {
-            core::hint::black_box(());
+            spin();
         }
     })
 }
@@ -65,9 +65,7 @@ fn end(pid: Pid) {
 fn work(ms: u64) {
     let end = must(clock(libc::CLOCK_THREAD_CPUTIME_ID)) + ms * MS;
     while must(clock(libc::CLOCK_THREAD_CPUTIME_ID)) < end {
-        for _ in 0..20_000 {
-            core::hint::black_box(());
-        }
+        (0..20).for_each(|_| spin());
     }
 }
 

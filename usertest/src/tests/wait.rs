@@ -255,8 +255,7 @@ fn bad_options_are_einval() {
 
 fn rusage_of_the_child_is_reported() {
     let child = spawn(|| {
-        let end = now() + 50 * MS;
-        while now() < end {}
+        work_ms(50);
         0
     });
     let mut usage = [0u64; 18];
