@@ -5,26 +5,7 @@
 set -uo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 options=(--smp 2 "$@")
-passed=0 failed=0
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-
-# expect NAME STATUS OUTPUT RUNNER-ARGUMENTS...: one run, judged by status and whole output ("*" for any).
-expect() {
-    local name=$1 wanted=$2 output=$3 status=0
-    shift 3
-    "$top/qemu-runner.sh" "${options[@]}" "$@" >"$work/out" 2>"$work/err" </dev/null || status=$?
-    printf '%b' "$output" >"$work/wanted"
-    if [ "$status" = "$wanted" ] && { [ "$output" = '*' ] || cmp -s "$work/out" "$work/wanted"; }; then
-        passed=$((passed + 1))
-        echo "ok $name"
-    else
-        failed=$((failed + 1))
-        echo "FAILED $name: status $status (expected $wanted), output:"
-        head -c 1000 "$work/out"
-        tail -n 3 "$work/err"
-    fi
-}
+. "$top/scripts/expect.sh"
 
 expect output-and-status 7 'one\ntwo\n' --exec 'echo one; echo two >&2; exit 7'
 expect no-newline-at-the-end 0 'a' --exec 'printf a'
@@ -49,5 +30,4 @@ for mode in "--icount 7" "--icount 7 --shift 2 --turns 50"; do
     expect "same-run-again ($mode)" 0 "$(cat "$work/first")\n" "${deterministic[@]}" --exec 'cat /proc/uptime; date +%N'
 done
 expect turns-without-icount 120 '*' --turns 50 --exec 'true'
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+count

@@ -122,6 +122,7 @@ case ${1:-all} in
         step build scripts/build.sh release
         step offline scripts/offline-test.sh
         step runner scripts/runner-test.sh
+        step machines scripts/machines-test.sh
         step milestones scripts/milestone-test.sh
         step panics scripts/panic-test.sh
         step bad-input scripts/bad-input-test.sh
