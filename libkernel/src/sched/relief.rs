@@ -8,15 +8,21 @@
 
 use super::hints::Cores;
 use super::steal::BATCH;
-use super::{RunQueue, Schedulable, placement};
+use super::{Class, RunQueue, Schedulable, placement};
 
 /// How long a core waits until it looks again, in nanoseconds: about a slice.
 pub const INTERVAL: u64 = 1_000_000;
+
+/// The longest slice, in nanoseconds, behind which a task waits rather than leave its cache.
+const BRIEF: u64 = 200_000;
 
 impl<T: Schedulable> RunQueue<T> {
     /// Gives `send` tasks that wait here, each with the core that should have it, until no other queue is much shorter; at most a
     /// batch. Nothing but a look at the hints of the cores if the queues are even.
     pub fn relieve(&mut self, cores: &impl Cores, here: usize, now: u64, mut send: impl FnMut(T, usize)) {
+        if self.is_next_soon() {
+            return;
+        }
         self.postpone_relief(now.saturating_add(INTERVAL));
         if !placement::is_too_long(cores, here, self.len()) {
             return;
@@ -32,12 +38,19 @@ impl<T: Schedulable> RunQueue<T> {
             }
         }
     }
+
+    /// Whether a single task waits, for a slice that is over before it had warmed another core's cache.
+    pub(super) fn is_next_soon(&self) -> bool {
+        self.len() == 2
+            && self.class() == Class::Fair
+            && self.current().is_some_and(|current| current.entity().slice() <= BRIEF)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::hints::Hints;
-    use super::super::tests::{Handle, MS, job, realtime};
+    use super::super::tests::{Handle, MS, job, realtime, with_slice};
     use super::super::{Arrival, CoreSet, Request};
     use super::*;
     use crate::task::Policy;
@@ -144,6 +157,17 @@ mod tests {
         assert!((1..CORES).all(|core| cores.0.is_idle(core)));
         queue.pick(MS);
         assert_eq!(relieve(&mut queue, &cores, 2 * MS), [1], "what it preempted is not");
+    }
+
+    #[test]
+    fn a_brief_slice_drives_nobody_away_but_a_second_waiter() {
+        let (mut queue, cores) = (hogs(1), idle_cores());
+        let _ = queue.enqueue(job(2, with_slice(0, BRIEF)), Arrival::Woken, MS);
+        assert_eq!(queue.pick(MS).map(|task| task.entity().id()), Some(2));
+        assert!(relieve(&mut queue, &cores, MS).is_empty());
+        assert!(queue.relief_is_due(MS), "the next choice looks again");
+        let _ = queue.enqueue(job(3, Request::NORMAL), Arrival::Born, MS);
+        assert_eq!(relieve(&mut queue, &cores, MS).len(), 2, "both that wait");
     }
 
     #[test]

@@ -46,8 +46,12 @@ impl<T> Default for Loot<T> {
     }
 }
 
-/// What the owner of `queue` gives core `thief`: half of what waits, at most a batch, none that may not run there. Returns how many.
+/// What the owner of `queue` gives core `thief`: half of what waits, at most a batch, none that may not run there or is about to run here.
+/// Returns how many.
 pub fn share<T: Schedulable>(queue: &mut RunQueue<T>, loot: &mut Loot<T>, thief: usize, now: u64) -> usize {
+    if queue.is_next_soon() {
+        return 0;
+    }
     // Without a running task one of the waiting is about to run.
     let waiting = queue.len().saturating_sub(1);
     let wanted = waiting.div_ceil(2).min(BATCH);
@@ -97,7 +101,7 @@ impl Thief {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{Handle, job, nice};
+    use super::super::tests::{Handle, job, nice, with_slice};
     use super::super::{Arrival, CoreSet};
     use super::*;
 
@@ -119,6 +123,16 @@ mod tests {
             assert_eq!(queue.len() + expected, count as usize);
             assert_eq!(core::iter::from_fn(|| loot.take()).count(), expected);
         }
+    }
+
+    #[test]
+    fn who_waits_for_a_brief_slice_alone_stays() {
+        let mut queue = queue_of(1);
+        let _ = queue.enqueue(job(2, with_slice(0, 100_000)), Arrival::Woken, 0);
+        assert_eq!(queue.pick(0).map(|task| task.entity().id()), Some(2));
+        assert_eq!(share(&mut queue, &mut Loot::new(), 1, 0), 0);
+        let _ = queue.enqueue(job(3, nice(0)), Arrival::Born, 0);
+        assert_eq!(share(&mut queue, &mut Loot::new(), 1, 0), 1);
     }
 
     #[test]
