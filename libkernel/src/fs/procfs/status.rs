@@ -263,7 +263,8 @@ pub fn limits(subject: &Subject, text: &mut Text) -> Result<()> {
                 value => text.write_fmt(format_args!("{value:<20} "))?,
             }
         }
-        text.write_fmt(format_args!("{unit:<10}\n"))?;
+        let width = if unit.is_empty() { 0 } else { 10 };
+        text.write_fmt(format_args!("{unit:<width$}\n"))?;
     }
     Ok(())
 }
