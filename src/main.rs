@@ -90,7 +90,7 @@ extern "C" fn kernel_main(tree: u64, load_address: u64) -> ! {
     if uart::init(platform).is_err() {
         psci::power_off();
     }
-    console_log::init(log_level(command_line()));
+    console_log::init(console_level(command_line()));
     if memory.is_err() {
         panic::give_up(format_args!("too little memory"));
     }
@@ -140,16 +140,10 @@ extern "C" fn kernel_main(tree: u64, load_address: u64) -> ! {
     task::run()
 }
 
-/// Which messages reach the console: warnings and worse if it shall be quiet, else information too; `loglevel=` says more exactly
-/// (syslog(2): a message is shown if its level is smaller).
-fn log_level(command_line: &CommandLine) -> log::LevelFilter {
-    match command_line.log_level.unwrap_or(if command_line.quiet { 5 } else { 7 }) {
-        0..=3 => log::LevelFilter::Off,
-        4 => log::LevelFilter::Error,
-        5 | 6 => log::LevelFilter::Warn,
-        7 => log::LevelFilter::Info,
-        _ => log::LevelFilter::Debug,
-    }
+/// The console shows messages of a smaller level than this (syslog(2)): warnings and worse if it shall be quiet, else information
+/// too; `loglevel=` says more exactly.
+fn console_level(command_line: &CommandLine) -> u8 {
+    command_line.log_level.unwrap_or(if command_line.quiet { 5 } else { 7 })
 }
 
 /// Starts the other cores, one after the other. One that the firmware refuses is left out, and the next one gets its number; after one

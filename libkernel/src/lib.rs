@@ -20,6 +20,7 @@ pub mod errno;
 pub mod fs;
 pub mod futex;
 pub mod io;
+pub mod log_buffer;
 pub mod machine;
 pub mod memory;
 pub mod message;

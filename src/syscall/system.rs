@@ -1,8 +1,11 @@
-//! Calls about the machine as a whole: its names, its memory and load, random numbers, power.
+//! Calls about the machine as a whole: its names, its memory and load, random numbers, the kernel's log, power.
 #![forbid(unsafe_code)]
+
+use alloc::vec::Vec;
 
 use super::{Context, Outcome};
 use crate::arch::psci;
+use crate::console_log;
 use crate::task::cond_resched;
 use libkernel::fs::procfs::load_averages;
 use libkernel::memory::address::is_user_range;
@@ -10,7 +13,7 @@ use libkernel::memory::{PAGE_SIZE, UserPtr, frames};
 use libkernel::process::capability::Capability;
 use libkernel::process::clock::SECOND;
 use libkernel::process::{host, table};
-use libkernel::{Errno, Result, machine, random};
+use libkernel::{Errno, Result, log_buffer, machine, random};
 
 const REBOOT_MAGIC: u32 = 0xfee1_dead;
 const REBOOT_MAGICS: [u32; 4] = [672_274_793, 85_072_278, 369_367_448, 537_993_216];
@@ -28,6 +31,17 @@ const RANDOM_INSECURE: u32 = 4;
 const RANDOM_AT_ONCE: usize = 16 * 1024;
 /// Most bytes that one getrandom(2) returns.
 const RANDOM_MAX: usize = (i32::MAX as usize) / PAGE_SIZE * PAGE_SIZE;
+
+/// Actions of syslog(2).
+const SYSLOG_CLOSE: i32 = 0;
+const SYSLOG_OPEN: i32 = 1;
+const SYSLOG_READ_ALL: i32 = 3;
+const SYSLOG_READ_CLEAR: i32 = 4;
+const SYSLOG_CLEAR: i32 = 5;
+const SYSLOG_CONSOLE_OFF: i32 = 6;
+const SYSLOG_CONSOLE_ON: i32 = 7;
+const SYSLOG_CONSOLE_LEVEL: i32 = 8;
+const SYSLOG_SIZE_BUFFER: i32 = 10;
 
 fn demand(cx: &Context, capability: Capability) -> Result<()> {
     let held = cx.thread.with_credentials(|credentials| credentials.has(capability));
@@ -141,6 +155,45 @@ fn give_random(cx: &Context, buffer: UserPtr<u8>, length: usize) -> Result<usize
         }
     }
     Ok(done)
+}
+
+/// syslog(2). What waits for lines to come is not there: `SYSLOG_ACTION_READ` is `EINVAL`.
+pub fn syslog(cx: &mut Context, action: i32, buffer: UserPtr<u8>, length: i32) -> Result<usize> {
+    demand(cx, Capability::Syslog)?;
+    match action {
+        SYSLOG_CLOSE | SYSLOG_OPEN => {}
+        SYSLOG_READ_ALL | SYSLOG_READ_CLEAR => {
+            let length = usize::try_from(length).ok().filter(|_| !buffer.is_null()).ok_or(Errno::EINVAL)?;
+            return read_log(cx, buffer, length, action == SYSLOG_READ_CLEAR);
+        }
+        SYSLOG_CLEAR => console_log::BUFFER.lock().clear(),
+        SYSLOG_CONSOLE_OFF => console_log::set_console_off(true),
+        SYSLOG_CONSOLE_ON => console_log::set_console_off(false),
+        SYSLOG_CONSOLE_LEVEL => {
+            let level = u8::try_from(length).ok().filter(|level| (1..=8).contains(level)).ok_or(Errno::EINVAL)?;
+            console_log::set_console_level(level);
+        }
+        SYSLOG_SIZE_BUFFER => return Ok(log_buffer::CAPACITY),
+        _ => return Err(Errno::EINVAL),
+    }
+    Ok(0)
+}
+
+/// Copies the last lines by way of the kernel's memory, for user memory may have to be fetched and the log's lock does not wait.
+fn read_log(cx: &Context, buffer: UserPtr<u8>, length: usize, clear: bool) -> Result<usize> {
+    if !is_user_range(buffer.addr(), length) {
+        return Err(Errno::EFAULT);
+    }
+    let mut bytes = Vec::new();
+    let length = length.min(log_buffer::CAPACITY);
+    bytes.try_reserve_exact(length).map_err(|_| Errno::ENOMEM)?;
+    bytes.resize(length, 0);
+    let read = console_log::BUFFER.lock().read(&mut bytes);
+    cx.space().write_bytes(buffer, bytes.get(..read).unwrap_or_default())?;
+    if clear {
+        console_log::BUFFER.lock().clear();
+    }
+    Ok(read)
 }
 
 /// reboot(2).

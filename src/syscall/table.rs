@@ -164,6 +164,7 @@ system_calls! {
     113 => clock_gettime(clock: i32, time: UserPtr<TimeSpec>) in time;
     114 => clock_getres(clock: i32, resolution: UserPtr<TimeSpec>) in time;
     115 => clock_nanosleep(clock: i32, flags: u32, time: UserPtr<TimeSpec>, remaining: UserPtr<TimeSpec>) in time, clock_nanosleep_blocking;
+    116 => syslog(action: i32, buffer: UserPtr<u8>, length: i32) in system;
     118 => sched_setparam(tid: i32, parameter: UserPtr<i32>) in schedule;
     119 => sched_setscheduler(tid: i32, policy: i32, parameter: UserPtr<i32>) in schedule;
     120 => sched_getscheduler(tid: i32) in schedule;

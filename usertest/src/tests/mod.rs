@@ -19,6 +19,7 @@ mod futex;
 mod hostile;
 mod job;
 mod lock;
+mod log;
 mod mapping;
 mod memory;
 mod metadata;
@@ -104,6 +105,7 @@ const AREAS: &[&[Test]] = &[
     socket_message::TESTS,
     file::TESTS,
     lock::TESTS,
+    log::TESTS,
     descriptor::TESTS,
     dir::TESTS,
     mount::TESTS,
