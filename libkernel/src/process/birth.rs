@@ -143,7 +143,7 @@ pub fn first_process(name: Name, limits: Limits, resources: Resources) -> Result
     if number.pid() != Pid::INIT {
         return Err(Errno::EEXIST);
     }
-    Ok(Founder::new(number, name, limits, resources))
+    Founder::new(number, name, limits, resources)
 }
 
 /// A process without parent, in a session of its own, and its thread, which nobody can see yet.
@@ -154,13 +154,13 @@ pub struct Founder {
 }
 
 impl Founder {
-    pub(super) fn new(number: ReservedPid, name: Name, limits: Limits, resources: Resources) -> Founder {
-        let group = ProcessGroup::unlisted_session(number.pid());
+    pub(super) fn new(number: ReservedPid, name: Name, limits: Limits, resources: Resources) -> Result<Founder> {
+        let group = ProcessGroup::unlisted_session(number.pid())?;
         let seed = Seed { limits, name, signals: Arc::new(ProcessSignals::new()), program: None };
         let process = Arc::new(Process::new(number.pid(), machine::monotonic_ns(), group.clone(), seed));
         let credentials = Arc::new(Credentials::root());
         let thread = Arc::new(Thread::new(number.pid(), process, credentials, name, SignalSet::EMPTY, resources));
-        Founder { number, group, thread }
+        Ok(Founder { number, group, thread })
     }
 
     /// The thread, to be given what it needs to run.

@@ -87,32 +87,45 @@ impl ProcessGroup {
         (0..).map_while(|place| self.members.lock().get(place).cloned())
     }
 
-    /// A session and its first, empty group, both with number `id`, not in the table yet.
-    pub(super) fn unlisted_session(id: Pid) -> Arc<ProcessGroup> {
-        let session = Arc::new(Session::new(id));
-        Arc::new(ProcessGroup { id, session, members: IrqSpinLock::new(Roster::new()) })
+    /// An empty group, not in the table yet, with room for its first member: once it can be seen, nothing is left that may fail.
+    fn unlisted(id: Pid, session: Arc<Session>) -> Result<Arc<ProcessGroup>> {
+        let mut members = Roster::new();
+        members.make_room()?;
+        Ok(Arc::new(ProcessGroup { id, session, members: IrqSpinLock::new(members) }))
     }
 
-    /// Puts a new session and its group into the table, where their number must be in use already.
+    /// A session and its first, empty group, both with number `id`, not in the table yet.
+    pub(super) fn unlisted_session(id: Pid) -> Result<Arc<ProcessGroup>> {
+        ProcessGroup::unlisted(id, Arc::new(Session::new(id)))
+    }
+
+    /// Puts a new session and its group into the table, where their number must be in use already; both or, without memory, neither.
     pub(super) fn list_session(self: &Arc<ProcessGroup>) -> Result<()> {
         table::insert_session(&self.session)?;
-        table::insert_group(self)
+        table::insert_group(self).inspect_err(|_| table::remove_session(self.session.id))
     }
 
     /// A new, empty group with number `id` in `session`, in the table.
     pub(super) fn new_group(id: Pid, session: &Arc<Session>) -> Result<Arc<ProcessGroup>> {
-        let group = Arc::new(ProcessGroup { id, session: session.clone(), members: IrqSpinLock::new(Roster::new()) });
+        let group = ProcessGroup::unlisted(id, session.clone())?;
         table::insert_group(&group)?;
         Ok(group)
+    }
+
+    /// Makes room for a process: while the tree stays locked, the next to [`join`](ProcessGroup::join) cannot fail.
+    pub(super) fn make_room(&self, _tree: &mut Tree) -> Result<()> {
+        self.members.lock().make_room()
     }
 
     /// Adds a process that is in no group.
     pub(super) fn join(&self, tree: &mut Tree, process: &Arc<Process>) -> Result<()> {
         let mut members = self.members.lock();
-        if members.is_empty() {
+        let begins = members.is_empty();
+        members.insert(process.clone())?;
+        if begins {
             *self.session.groups.get_mut(tree) += 1;
         }
-        members.insert(process.clone())
+        Ok(())
     }
 
     /// Removes a process; the last one to leave ends the group, the last group its session.

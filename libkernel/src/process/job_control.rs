@@ -61,7 +61,7 @@ pub fn new_session(caller: &Arc<Process>) -> Result<Pid> {
     if table::group(caller.pid()).is_some() || caller.is_session_leader() {
         return Err(Errno::EPERM);
     }
-    let group = ProcessGroup::unlisted_session(caller.pid());
+    let group = ProcessGroup::unlisted_session(caller.pid())?;
     group.list_session()?;
     let old = caller.group();
     change_group(&mut tree, caller, &old, group)?;
@@ -112,7 +112,9 @@ pub(super) fn release_orphaned(tree: &Tree, process: &Arc<Process>, parent: Opti
     }
 }
 
+/// Moves `process` from one group to another, or leaves it where it is: `ENOMEM`.
 fn change_group(tree: &mut Tree, process: &Arc<Process>, old: &ProcessGroup, new: Arc<ProcessGroup>) -> Result<()> {
+    new.make_room(tree)?;
     old.leave(tree, process);
     process.set_group(new.clone());
     new.join(tree, process)

@@ -33,7 +33,7 @@ impl Entry {
         let signals = Arc::new(ProcessSignals::new());
         signals.protect();
         let seed = Seed { limits: Limits::initial(u64::MAX), name, signals, program: None };
-        let group = ProcessGroup::unlisted_session(number.pid());
+        let group = ProcessGroup::unlisted_session(number.pid())?;
         let process = Arc::new(Process::new(number.pid(), machine::monotonic_ns(), group, seed));
         process.mark_kernel(parent.map(|parent| parent.0.process().pid()));
         let nothing = resources::nothing().ok_or(Errno::ESRCH)?;

@@ -23,12 +23,20 @@ impl<T: Member> Roster<T> {
         Roster { members: Vec::new() }
     }
 
+    /// Makes room for one more: the next [`insert`](Roster::insert) cannot fail.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub fn make_room(&mut self) -> Result<()> {
+        Ok(self.members.try_reserve(1)?)
+    }
+
     /// Adds a member that is in no roster.
     ///
     /// # Errors
     /// `ENOMEM`.
     pub fn insert(&mut self, member: Arc<T>) -> Result<()> {
-        self.members.try_reserve(1)?;
+        self.make_room()?;
         member.place().store(self.members.len(), Ordering::Relaxed);
         self.members.push(member);
         Ok(())
