@@ -69,18 +69,19 @@ pub fn kill(cx: &mut Context, pid: i32, number: i32) -> Result<usize> {
         -1 => {
             let mut found = false;
             let mut result = Ok(());
+            // Nobody is born meanwhile: the walk is by number, and a child's may lie behind it while its parent's is still to come.
+            let tree = tree::lock();
             for target in table::processes() {
                 if target.pid() == Pid::INIT || target.is_kernel() || Arc::ptr_eq(&target, cx.thread.process()) {
                     continue;
                 }
                 found = true;
-                // Who forks meanwhile has the signal before its child can be seen, or the child is still to come here.
-                let _tree = tree::lock();
                 match send_to_process(cx, &target, number, by_us) {
                     Err(Errno::EPERM) => {}
                     other => result = other,
                 }
             }
+            drop(tree);
             if !found {
                 return Err(Errno::ESRCH);
             }

@@ -117,7 +117,7 @@ impl Unborn {
         let group = creator.group();
         process.set_group(group.clone());
         let joined = group.join(&mut tree, process);
-        // Who signals a group goes through its list, and who signals all processes does so under the tree's lock: what was sent to the
+        // Who signals a group goes through its list, and who signals all processes holds the tree's lock all the time: what was sent to the
         // creator before this child could be seen is pending here, and the child would not have got it.
         let free =
             joined.and_then(|()| if forker.signals().has_to_look() { Err(Errno::ERESTARTNOINTR) } else { Ok(()) });

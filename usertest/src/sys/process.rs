@@ -110,6 +110,16 @@ fn raw_id(number: i64) -> Pid {
     super::raw(number as usize, [0; 6]) as Pid
 }
 
+/// Does `action` while process numbers are given out below `max` only, so that they come round soon.
+pub fn with_pid_max<R>(max: u32, action: impl FnOnce() -> R) -> Result<R> {
+    const PATH: &core::ffi::CStr = c"/proc/sys/kernel/pid_max";
+    let before = super::read_file(PATH)?;
+    super::write_file(PATH, max.to_string().as_bytes())?;
+    let result = action();
+    super::write_file(PATH, &before)?;
+    Ok(result)
+}
+
 /// `prlimit64` of this process: soft and hard limit.
 pub fn getrlimit(resource: impl Into<i64>) -> Result<(u64, u64)> {
     let mut limit = [0u64; 2];

@@ -32,6 +32,7 @@ tests!("signal":
     process_signal_goes_to_a_thread_that_takes_it,
     thread_directed_signal_stays_with_its_thread,
     a_signal_to_a_group_that_forks_reaches_everybody,
+    a_signal_to_all_reaches_who_forks_while_numbers_come_round [30],
 );
 
 fn handler_receives_siginfo_of_kill() {
@@ -309,4 +310,40 @@ fn a_signal_to_a_group_that_forks_reaches_everybody() {
             while let Ok(Some(_)) = wait4(-1, libc::WNOHANG) {}
         }
     }
+}
+
+fn a_signal_to_all_reaches_who_forks_while_numbers_come_round() {
+    /// Nobody else is of this user, so it can signal these alone.
+    const USER: u32 = 4242;
+    let of_the_user = |body: &dyn Fn()| loop {
+        match fork() {
+            Ok(Some(_)) => break,
+            Ok(None) => {
+                must(call!(SYS_setresuid, USER, USER, USER));
+                body();
+                exit(0);
+            }
+            // All numbers are in use.
+            Err(_) => drop(must(call!(SYS_sched_yield))),
+        }
+    };
+    must(call!(SYS_prctl, libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0));
+    must(set_disposition(libc::SIGCHLD, libc::SIG_IGN));
+    let escape = with_pid_max(500, || {
+        (0..20).find(|_| {
+            let (reader, writer) = must(pipe());
+            for _ in 0..20 {
+                of_the_user(&|| {
+                    must(write(writer, b"x"));
+                    // Each one that ends leaves one behind.
+                    while fork() == Ok(None) {}
+                });
+                must(read(reader, &mut [0u8; 1]));
+            }
+            of_the_user(&|| must(kill(-1, libc::SIGKILL)));
+            must(close(writer));
+            must(poll(&[(reader, libc::POLLIN)], 5000)) != [libc::POLLHUP]
+        })
+    });
+    assert_eq!(must(escape), None, "in this round somebody escaped");
 }
