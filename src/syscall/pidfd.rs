@@ -12,16 +12,17 @@ use libkernel::process::{Pid, Process, table};
 use libkernel::signal::{Signal, SignalInfo, info};
 use libkernel::{Errno, Result};
 
-/// Flag of pidfd_open: polling does not block (it never does here).
+/// Flag of pidfd_open: waitid(2) does not wait for the process.
 const NON_BLOCK: u32 = OpenFlags::NON_BLOCKING.bits();
 
-/// The process behind a descriptor.
+/// The process behind a descriptor, and whether the file is to block.
 ///
 /// # Errors
 /// `EBADF` for any other file.
-pub(super) fn process_of(cx: &Context, fd: Fd) -> Result<Arc<Process>> {
+pub(super) fn process_of(cx: &Context, fd: Fd) -> Result<(Arc<Process>, bool)> {
     let file = cx.files().get(fd)?;
-    Ok(file.object_as::<Pidfd>().ok_or(Errno::EBADF)?.process().clone())
+    let process = file.object_as::<Pidfd>().ok_or(Errno::EBADF)?.process().clone();
+    Ok((process, !file.is_non_blocking()))
 }
 
 /// A descriptor for `process`, closed on exec.
@@ -52,7 +53,7 @@ pub fn pidfd_send_signal(cx: &mut Context, fd: Fd, signal: i32, details: UserPtr
     if flags != 0 {
         return Err(Errno::EINVAL);
     }
-    let process = process_of(cx, fd)?;
+    let (process, _) = process_of(cx, fd)?;
     let own = Arc::ptr_eq(&process, cx.thread.process());
     let sender = (cx.thread.process().pid().number(), cx.thread.with_credentials(|mine| mine.uid.real.raw()));
     let probe = signal == 0;

@@ -108,28 +108,34 @@ pub async fn wait4_blocking(
     finish_wait4(cx, Some(report), status, usage)
 }
 
-/// What waitid asks for.
-fn waitid_request(cx: &Context, kind: u32, id: i32, options: u32) -> Result<Request> {
+/// What waitid asks for, and whether its file, if it names one, is to block.
+fn waitid_request(cx: &Context, kind: u32, id: i32, options: u32) -> Result<(Request, bool)> {
     let asked = EXITED | STOPPED | CONTINUED;
     if options & !(asked | NO_HANG | KEEP | NO_THREAD | ALL | CLONE) != 0 || options & asked == 0 {
         return Err(Errno::EINVAL);
     }
+    let mut blocking = true;
     let target = match kind {
         ID_ALL => Target::Any,
-        ID_PROCESS => Target::Process(Pid::new(id).ok_or(Errno::EINVAL)?),
+        ID_PROCESS if id > 0 => Target::Process(Pid::new(id).ok_or(Errno::ECHILD)?),
         ID_GROUP if id == 0 => Target::Group(cx.thread.process().group_id()),
-        ID_GROUP => Target::Group(Pid::new(id).ok_or(Errno::EINVAL)?),
-        ID_PIDFD => Target::Process(super::pidfd::process_of(cx, Fd(id))?.pid()),
+        ID_GROUP if id > 0 => Target::Group(Pid::new(id).ok_or(Errno::ECHILD)?),
+        ID_PIDFD if id >= 0 => {
+            let process;
+            (process, blocking) = super::pidfd::process_of(cx, Fd(id))?;
+            Target::This(process)
+        }
         _ => return Err(Errno::EINVAL),
     };
-    Ok(Request {
+    let request = Request {
         target,
         kin: kin(options),
         ended: options & EXITED != 0,
         stopped: options & STOPPED != 0,
         continued: options & CONTINUED != 0,
         keep: options & KEEP != 0,
-    })
+    };
+    Ok((request, blocking))
 }
 
 fn finish_waitid(
@@ -166,9 +172,13 @@ pub fn waitid(
     options: u32,
     usage: UserPtr<abi::rusage>,
 ) -> Outcome {
-    let report = waitid_request(cx, kind, id, options).and_then(|request| try_wait(cx.thread.process(), &request));
-    match report {
-        Ok(None) if options & NO_HANG == 0 => Outcome::Block,
+    let (request, blocking) = match waitid_request(cx, kind, id, options) {
+        Ok(asked) => asked,
+        Err(error) => return Outcome::Done(Err(error)),
+    };
+    match try_wait(cx.thread.process(), &request) {
+        Ok(None) if options & NO_HANG == 0 && blocking => Outcome::Block,
+        Ok(None) if options & NO_HANG == 0 => Outcome::Done(Err(Errno::EAGAIN)),
         Ok(report) => finish_waitid(cx, report, info, usage).into(),
         Err(error) => Outcome::Done(Err(error)),
     }
@@ -183,7 +193,7 @@ pub async fn waitid_blocking(
     options: u32,
     usage: UserPtr<abi::rusage>,
 ) -> Result<usize> {
-    let request = waitid_request(cx, kind, id, options)?;
+    let (request, _) = waitid_request(cx, kind, id, options)?;
     let process = cx.thread.process().clone();
     let report = next_report(&process, &request).await?;
     finish_waitid(cx, Some(report), info, usage)

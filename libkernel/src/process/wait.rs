@@ -12,12 +12,14 @@ use crate::{Errno, Result};
 use alloc::sync::Arc;
 
 /// Which children are waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Target {
     /// All of them.
     Any,
     /// The one with this number.
     Process(Pid),
+    /// This one, whoever else has its number by now.
+    This(Arc<Process>),
     /// Those in this process group.
     Group(Pid),
 }
@@ -35,7 +37,7 @@ pub enum Kin {
 }
 
 /// What a call of wait asks for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Request {
     /// Which children.
     pub target: Target,
@@ -139,10 +141,11 @@ pub fn try_wait(parent: &Arc<Process>, request: &Request) -> Result<Option<Repor
 }
 
 fn fits(child: &Process, request: &Request) -> bool {
-    let is_target = match request.target {
+    let is_target = match &request.target {
         Target::Any => true,
-        Target::Process(pid) => child.pid() == pid,
-        Target::Group(id) => child.group_id() == id,
+        Target::Process(pid) => child.pid() == *pid,
+        Target::This(process) => core::ptr::eq(Arc::as_ptr(process), child),
+        Target::Group(id) => child.group_id() == *id,
     };
     let ordinary = child.exit_signal() == Some(CHILD_SIGNAL);
     is_target

@@ -20,6 +20,8 @@ tests!("wait":
     waitid_fills_in_siginfo,
     waitid_nowait_leaves_the_child_waitable,
     waitid_by_pidfd,
+    waitid_by_a_pidfd_that_does_not_block_is_eagain,
+    waitid_by_pidfd_means_the_process_not_its_number,
     by_process_group_takes_members_only,
     ignored_sigchld_reaps_by_itself,
     nocldwait_reaps_by_itself,
@@ -205,6 +207,42 @@ fn waitid_by_pidfd() {
     assert_eq!(must(poll(&[(pidfd, libc::POLLIN)], 5000)), [libc::POLLIN]);
     let info = must(waitid(libc::P_PIDFD, pidfd, libc::WEXITED));
     assert_eq!((info.pid, info.value as i32), (child, 11));
+}
+
+fn waitid_by_a_pidfd_that_does_not_block_is_eagain() {
+    let child = pausing_child();
+    let pidfd = must(call!(SYS_pidfd_open, child, libc::O_NONBLOCK)) as Fd;
+    fails(waitid(libc::P_PIDFD, pidfd, libc::WEXITED), libc::EAGAIN);
+    assert_eq!(must(waitid(libc::P_PIDFD, pidfd, libc::WEXITED | libc::WNOHANG)).signal, 0);
+    must(kill(child, libc::SIGKILL));
+    assert_eq!(must(poll(&[(pidfd, libc::POLLIN)], 5000)), [libc::POLLIN]);
+    assert_eq!(must(waitid(libc::P_PIDFD, pidfd, libc::WEXITED)).pid, child);
+    fails(waitid(libc::P_PIDFD, pidfd, libc::WEXITED), libc::ECHILD);
+    fails(waitid(libc::P_PIDFD, -1, libc::WEXITED), libc::EINVAL);
+}
+
+fn waitid_by_pidfd_means_the_process_not_its_number() {
+    let (pidfd, namesake) = must(with_pid_max(400, || {
+        // The lowest numbers are given out only once.
+        let first = children_until(|child| child >= 300);
+        let pidfd = must(call!(SYS_pidfd_open, first, 0)) as Fd;
+        exits(first, 2);
+        (pidfd, children_until(|child| child == first))
+    }));
+    fails(waitid(libc::P_PIDFD, pidfd, libc::WEXITED), libc::ECHILD);
+    exits(namesake, 2);
+}
+
+/// Begins children, of which each ends with 2, until one has a number that `fits`; the others are waited for.
+fn children_until(fits: impl Fn(Pid) -> bool) -> Pid {
+    for _ in 0..1000 {
+        let child = spawn(|| 2);
+        if fits(child) {
+            return child;
+        }
+        exits(child, 2);
+    }
+    panic!("no child has such a number");
 }
 
 fn by_process_group_takes_members_only() {
