@@ -13,7 +13,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use libkernel::command_line::CommandLine;
 use libkernel::fs::walk::{LastLink, resolve};
-use libkernel::fs::{Caller, FdTable, FsContext, OpenFlags, open};
+use libkernel::fs::{Caller, FdTable, FsContext, FsShare, OpenFlags, open};
 use libkernel::memory::{AddressSpace, PAGE_SIZE, Tenant, frames};
 use libkernel::process::birth::{Founder, first_process};
 use libkernel::process::exec::NewProgram;
@@ -46,8 +46,9 @@ fn initial_limits() -> Limits {
 fn create(fs: Arc<FsContext>) -> Result<Founder> {
     let limits = initial_limits();
     let space = || AddressSpace::new(random::next_u64(), limits.memory()).map(Tenant::new);
-    resources::set_nothing(Resources { files: FdTable::new(), fs: fs.clone(), space: space()? });
-    let resources = Resources { files: FdTable::new(), fs, space: space()? };
+    let nowhere = FsShare::new(Arc::new(fs.fork()));
+    resources::set_nothing(Resources { files: FdTable::new(), fs: nowhere, space: space()? });
+    let resources = Resources { files: FdTable::new(), fs: FsShare::new(fs), space: space()? };
     let founder = first_process(Name::new(b"init"), limits, resources)?;
     founder.thread().process().signals().protect();
     if open_console(founder.thread()).is_err() {

@@ -34,6 +34,14 @@ pub fn run(name: &str, args: &[String]) -> i32 {
         "pid" => show(&sys::getpid().to_string()),
         "threads" => thread_count(),
         "ids" => show(&format!("{:?}", sys::call_ids())),
+        // Effective user and group, and whether to distrust the environment, as the auxiliary vector tells.
+        "told-ids" => show(&format!("{:?}", [libc::AT_EUID, libc::AT_EGID, libc::AT_SECURE].map(auxiliary))),
+        "permitted" => show(&format!("{:08x}", sys::capabilities().map_or(0, |(_, permitted)| permitted))),
+        "death-signal" => {
+            let mut signal = 0i32;
+            let _ = call!(SYS_prctl, libc::PR_GET_PDEATHSIG, &mut signal, 0, 0, 0);
+            signal
+        }
         "affinity" => show(&format!("{:?}", sys::affinity().unwrap_or_default())),
         "pause" => loop {
             sys::sigsuspend(0);

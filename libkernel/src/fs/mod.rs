@@ -43,7 +43,7 @@ pub mod walk;
 pub(crate) mod testing;
 
 pub use caller::Caller;
-pub use context::FsContext;
+pub use context::{FsContext, FsShare};
 pub use device::CharDevice;
 pub use fd_table::{Fd, FdTable};
 pub use file_object::{FileObject, UserAccess};

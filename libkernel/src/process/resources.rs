@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::thread::Thread;
-use crate::fs::{FdTable, FsContext};
+use crate::fs::{FdTable, FsContext, FsShare};
 use crate::memory::{AddressSpace, Tenant, frames};
 use crate::sync::SetOnce;
 use crate::{Errno, Result};
@@ -15,7 +15,7 @@ pub struct Resources {
     /// Open files.
     pub files: Arc<FdTable>,
     /// Root and working directory, umask.
-    pub fs: Arc<FsContext>,
+    pub fs: FsShare,
     /// Memory.
     pub space: Tenant,
 }
@@ -46,7 +46,7 @@ impl Thread {
     #[must_use]
     #[inline]
     pub fn fs(&self) -> Arc<FsContext> {
-        self.resources.lock().fs.clone()
+        Arc::clone(&self.resources.lock().fs)
     }
 
     /// Its memory.
@@ -97,8 +97,8 @@ impl Thread {
     /// Has directories and a umask of its own from now on.
     pub fn unshare_fs(&self) {
         let fs = self.fs();
-        if Arc::strong_count(&fs) > 2 {
-            let own = Arc::new(fs.fork());
+        if fs.is_shared() {
+            let own = FsShare::new(Arc::new(fs.fork()));
             let old = core::mem::replace(&mut self.resources.lock().fs, own);
             drop(old);
         }
@@ -126,7 +126,7 @@ pub fn inherit(creator: &Thread, share_files: bool, share_fs: bool, share_space:
     let Resources { files, fs, space } = creator.resources();
     Ok(Resources {
         files: if share_files { files } else { files.fork()? },
-        fs: if share_fs { fs } else { Arc::new(fs.fork()) },
+        fs: if share_fs { fs } else { FsShare::new(Arc::new(fs.fork())) },
         space: if share_space { space } else { Tenant::new(space.fork().map_err(|_| Errno::ENOMEM)?) },
     })
 }

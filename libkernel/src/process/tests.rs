@@ -9,7 +9,7 @@ use super::name::Name;
 use super::wait::{Change, Kin, Report, Request, Target, try_wait};
 use super::*;
 use crate::fs::tmpfs::Tmpfs;
-use crate::fs::{FdTable, FileSystem, FsContext, Mount, Path};
+use crate::fs::{FdTable, FileSystem, FsContext, FsShare, Mount, Path};
 use crate::memory::{AddressSpace, MemoryLimits, Tenant};
 use crate::signal::{Action, Disposition, Next, Signal, StateChange};
 use crate::task::{Task, host};
@@ -27,7 +27,7 @@ pub(crate) fn init() -> Arc<Thread> {
         let mount = Mount::detached(Tmpfs::new("tmpfs", 16 << 20, 1000) as Arc<dyn FileSystem>, "none");
         let resources = Resources {
             files: FdTable::new(),
-            fs: Arc::new(FsContext::new(Path::root_of(&mount))),
+            fs: FsShare::new(Arc::new(FsContext::new(Path::root_of(&mount)))),
             space: Tenant::new(AddressSpace::new(1, MemoryLimits::INITIAL).unwrap()),
         };
         resources::set_nothing(resources.clone());

@@ -182,6 +182,14 @@ pub fn wait_for_state(pid: Pid, wanted: &str) -> bool {
     false
 }
 
+/// The low words of the effective and of the permitted capability set.
+pub fn capabilities() -> Result<(u32, u32)> {
+    let header = [0x2008_0522u32, 0];
+    let mut data = [0u32; 6];
+    call!(SYS_capget, &header, &mut data)?;
+    Ok((data[0], data[1]))
+}
+
 /// Real, effective and saved ids of user and group.
 pub fn call_ids() -> ([u32; 3], [u32; 3]) {
     let (mut users, mut groups) = ([u32::MAX; 3], [u32::MAX; 3]);

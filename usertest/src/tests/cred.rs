@@ -3,6 +3,7 @@
 use super::tests;
 use crate::call;
 use crate::check::{exits, fails, in_child, must};
+use crate::helper::exec_self;
 use crate::sys::*;
 
 tests!("cred":
@@ -19,6 +20,7 @@ tests!("cred":
     capget_reports_the_full_set_for_root,
     capset_cannot_raise,
     no_new_privs_sticks,
+    exec_gives_root_its_capabilities_back_but_for_no_new_privs,
     limits_can_be_lowered_not_raised,
     soft_limit_may_not_exceed_hard,
     limits_are_inherited_and_per_process,
@@ -27,6 +29,8 @@ tests!("cred":
     memory_of_others_is_not_shown,
 );
 
+/// `CAP_KILL` in the low word of a set.
+const KILL: u32 = 1 << 5;
 const ROOT: ([u32; 3], [u32; 3]) = ([0; 3], [0; 3]);
 
 fn root_has_all_ids_zero() {
@@ -65,23 +69,15 @@ fn ordinary_users_move_among_their_ids_only() {
     });
 }
 
-/// Effective and permitted sets, low words.
-fn capabilities() -> (u32, u32) {
-    let header = [0x2008_0522u32, 0];
-    let mut data = [0u32; 6];
-    must(call!(SYS_capget, &header, &mut data));
-    (data[0], data[1])
-}
-
 fn leaving_root_drops_capabilities() {
     in_child(|| {
         must(call!(SYS_setresuid, 0, 1000, 0));
-        let (effective, permitted) = capabilities();
+        let (effective, permitted) = must(capabilities());
         assert!(effective == 0 && permitted != 0);
         must(call!(SYS_setresuid, -1, 0, -1));
-        assert!(capabilities().0 != 0);
+        assert!(must(capabilities()).0 != 0);
         must(call!(SYS_setresuid, 1000, 1000, 1000));
-        assert_eq!(capabilities(), (0, 0));
+        assert_eq!(must(capabilities()), (0, 0));
     });
 }
 
@@ -89,7 +85,7 @@ fn keepcaps_keeps_the_permitted_set() {
     in_child(|| {
         must(call!(SYS_prctl, libc::PR_SET_KEEPCAPS, 1, 0, 0, 0));
         must(call!(SYS_setresuid, 1000, 1000, 1000));
-        let (effective, permitted) = capabilities();
+        let (effective, permitted) = must(capabilities());
         assert!(effective == 0 && permitted != 0);
     });
 }
@@ -134,7 +130,7 @@ fn fsuid_governs_file_access() {
 }
 
 fn capget_reports_the_full_set_for_root() {
-    assert_eq!(capabilities(), (u32::MAX, u32::MAX));
+    assert_eq!(must(capabilities()), (u32::MAX, u32::MAX));
     fails(call!(SYS_capget, &[0x2008_0522u32, 1 << 22], &mut [0u32; 6]), libc::ESRCH);
     let mut header = [1u32, 0];
     fails(call!(SYS_capget, &mut header, &mut [0u32; 6]), libc::EINVAL);
@@ -144,10 +140,9 @@ fn capget_reports_the_full_set_for_root() {
 fn capset_cannot_raise() {
     in_child(|| {
         let header = [0x2008_0522u32, 0];
-        // Give up CAP_KILL (5) for good.
-        let less = !(1u32 << 5);
+        let less = !KILL;
         must(call!(SYS_capset, &header, &[less, less, 0, 0x1ff, 0x1ff, 0]));
-        assert_eq!(capabilities(), (less, less));
+        assert_eq!(must(capabilities()), (less, less));
         fails(call!(SYS_capset, &header, &[u32::MAX, u32::MAX, 0, 0x1ff, 0x1ff, 0]), libc::EPERM);
     });
 }
@@ -159,6 +154,26 @@ fn no_new_privs_sticks() {
         fails(call!(SYS_prctl, libc::PR_SET_NO_NEW_PRIVS, 0, 0, 0, 0), libc::EINVAL);
         in_child(|| assert_eq!(must(call!(SYS_prctl, libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)), 1));
     });
+}
+
+fn exec_gives_root_its_capabilities_back_but_for_no_new_privs() {
+    let permitted_after = |no_new_privileges: bool| {
+        let (reader, writer) = must(pipe());
+        let child = spawn(|| {
+            must(call!(SYS_capset, &[0x2008_0522u32, 0], &[!KILL, !KILL, 0, 0x1ff, 0x1ff, 0]));
+            if no_new_privileges {
+                must(call!(SYS_prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+            }
+            must(call!(SYS_dup3, writer, 1, 0));
+            exec_self(&["permitted"])
+        });
+        must(close(writer));
+        let text = must(read_to_end(reader));
+        exits(child, 0);
+        String::from_utf8_lossy(&text).trim().to_owned()
+    };
+    assert_eq!(permitted_after(false), format!("{:08x}", u32::MAX));
+    assert_eq!(permitted_after(true), format!("{:08x}", !KILL));
 }
 
 fn limits_can_be_lowered_not_raised() {

@@ -36,6 +36,10 @@ tests!("exec":
     execveat_by_descriptor,
     unlinked_program_can_be_executed_by_descriptor,
     set_user_id_bit_changes_the_effective_user,
+    set_id_bits_are_void_while_another_process_shares_the_directories,
+    set_id_bits_are_void_with_no_new_privs,
+    no_new_privs_takes_an_effective_user_away,
+    death_signal_is_forgotten_where_the_effective_user_is_not_the_real_one,
     memory_is_fresh,
     stack_is_aligned_and_argv_is_terminated,
 );
@@ -311,10 +315,103 @@ fn unlinked_program_can_be_executed_by_descriptor() {
     exits(spawn(|| exec(&path, &["usertest", "--helper", "exit", "19"], &[]).0), 19);
 }
 
-fn set_user_id_bit_changes_the_effective_user() {
+/// Makes `file` a copy of this program that runs as user 4321 and group 8765.
+fn set_id_program() {
     program(c"file", &must(read_file(c"/proc/self/exe")), 0o755);
     must(call!(SYS_fchownat, libc::AT_FDCWD, c"file", 4321, 8765, 0));
     must(call!(SYS_fchmodat, libc::AT_FDCWD, c"file", 0o6755));
+}
+
+/// What helper `args` of `file` says in a process of user and group 1000 that did `before`.
+fn users_output(args: &[&str], before: impl FnOnce()) -> String {
+    let (reader, writer) = must(pipe());
+    let child = spawn(|| {
+        must(call!(SYS_setresgid, 1000, 1000, 1000));
+        must(call!(SYS_setresuid, 1000, 1000, 1000));
+        before();
+        must(call!(SYS_dup3, writer, 1, 0));
+        exec(c"./file", args, &[]).0
+    });
+    must(close(writer));
+    let text = must(read_to_end(reader));
+    exits(child, 0);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+const IDS: [&str; 3] = ["usertest", "--helper", "ids"];
+const TOLD_IDS: [&str; 3] = ["usertest", "--helper", "told-ids"];
+
+fn set_id_bits_are_void_while_another_process_shares_the_directories() {
+    /// Goes on in a new process with `flags`, and leaves it to end with its parent.
+    fn with_child(flags: i32) {
+        let (reader, writer) = must(pipe());
+        if must(call!(SYS_clone, flags | libc::SIGCHLD, 0, 0, 0, 0)) == 0 {
+            must(call!(SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0));
+            must(write(writer, b"x"));
+            loop {
+                sigsuspend(0);
+            }
+        }
+        must(read(reader, &mut [0u8; 1]));
+    }
+    fn with_thread() {
+        std::thread::spawn(|| {
+            loop {
+                sigsuspend(0);
+            }
+        });
+    }
+    set_id_program();
+    for before in [|| {}, || with_child(0), with_thread] {
+        assert_eq!(users_output(&IDS, before), "([1000, 4321, 4321], [1000, 8765, 8765])\n");
+    }
+    let sharing = || with_child(libc::CLONE_FS);
+    assert_eq!(users_output(&IDS, sharing), "([1000, 1000, 1000], [1000, 1000, 1000])\n");
+    assert_eq!(users_output(&TOLD_IDS, sharing), "[1000, 1000, 1]\n");
+}
+
+fn no_new_privs() {
+    must(call!(SYS_prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+}
+
+fn set_id_bits_are_void_with_no_new_privs() {
+    set_id_program();
+    assert_eq!(users_output(&IDS, no_new_privs), "([1000, 1000, 1000], [1000, 1000, 1000])\n");
+    assert_eq!(users_output(&TOLD_IDS, no_new_privs), "[1000, 1000, 0]\n");
+}
+
+fn no_new_privs_takes_an_effective_user_away() {
+    let ids_after = |before: fn()| {
+        let (reader, writer) = must(pipe());
+        let child = spawn(|| {
+            must(call!(SYS_setresuid, 1000, 2000, 2000));
+            before();
+            must(call!(SYS_dup3, writer, 1, 0));
+            exec_self(&["ids"])
+        });
+        must(close(writer));
+        let text = must(read_to_end(reader));
+        exits(child, 0);
+        String::from_utf8_lossy(&text).into_owned()
+    };
+    assert_eq!(ids_after(|| {}), "([1000, 2000, 2000], [0, 0, 0])\n");
+    assert_eq!(ids_after(no_new_privs), "([1000, 1000, 1000], [0, 0, 0])\n");
+}
+
+fn death_signal_is_forgotten_where_the_effective_user_is_not_the_real_one() {
+    let signal_after = |real: u32| {
+        spawn(|| {
+            must(call!(SYS_setresuid, real, 0, 0));
+            must(call!(SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGUSR1, 0, 0, 0));
+            exec_self(&["death-signal"])
+        })
+    };
+    exits(signal_after(0), libc::SIGUSR1);
+    exits(signal_after(1000), 0);
+}
+
+fn set_user_id_bit_changes_the_effective_user() {
+    set_id_program();
     let text = output(c"./file", &["usertest", "--helper", "ids"], &[]);
     assert_eq!(text, "([0, 4321, 4321], [0, 8765, 8765])\n");
 }

@@ -34,6 +34,15 @@ pub const TICKS_PER_SECOND: u64 = 100;
 /// The smallest signal stack that holds an arm64 signal frame with the FP registers.
 pub const SIGNAL_STACK_MIN: u64 = 4720;
 
+/// Changes the value of the entries of one kind in an auxiliary vector.
+pub(super) fn set(vector: &mut [u8], kind: Kind, value: u64) {
+    for [key, old] in vector.as_chunks_mut::<8>().0.as_chunks_mut::<2>().0 {
+        if *key == (kind as u64).to_le_bytes() {
+            *old = value.to_le_bytes();
+        }
+    }
+}
+
 /// What a program is told besides its arguments.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Facts {

@@ -2,7 +2,7 @@
 //!
 //! The new program is built beside the old one ([`prepare`]), so that until it is complete every failure leaves the
 //! old one as it was; then the thread becomes the only one of its process, and takes the new program over
-//! ([`NewProgram::take_over`]), which cannot fail. What is left to the caller is the registers.
+//! ([`NewProgram::take_over`]), which fails only where memory does. What is left to the caller is the registers.
 #![forbid(unsafe_code)]
 
 pub mod arguments;

@@ -62,8 +62,11 @@ impl Drop for Running {
 /// A program, ready to be taken over.
 pub struct NewProgram {
     pub(super) space: Arc<AddressSpace>,
-    pub(super) facts: Arc<ProgramFacts>,
+    pub(super) facts: ProgramFacts,
+    pub(super) set_id: SetId,
     pub(super) identity: ExecIdentity,
+    /// Where the auxiliary vector is in its memory.
+    pub(super) auxiliary_at: u64,
     pub(super) readable: bool,
     pub(super) name: Name,
     /// Where the first instruction is: the interpreter's, if there is one.
@@ -77,7 +80,6 @@ struct Executable {
     path: Path,
     head: Vec<u8>,
     set_id: SetId,
-    honour_set_id: bool,
     readable: bool,
 }
 
@@ -128,7 +130,7 @@ pub fn prepare(
     }
 
     let space = AddressSpace::new(environment.seed, environment.limits)?;
-    let identity = credentials.after_exec(executable.set_id, executable.honour_set_id);
+    let identity = credentials.after_exec(executable.set_id, false);
     let mut readable = executable.readable;
     let (main, interpreter) = load_all(&space, &executable, &caller, &root, &mut readable)?;
     space.set_brk_start(main.end());
@@ -153,14 +155,16 @@ pub fn prepare(
     Ok(NewProgram {
         entry: interpreter.as_ref().map_or(main.entry(), Loaded::entry),
         stack_pointer: first.pointer,
-        facts: Arc::new(ProgramFacts {
+        auxiliary_at: first.pointer + first.auxiliary.start as u64,
+        facts: ProgramFacts {
             auxiliary: Vec::from(first.bytes.get(first.auxiliary).unwrap_or_default()),
             _running: Running::new(&executable.path)?,
             file: executable.path,
             arguments: first.argument_strings,
             environment: first.environment_strings,
             stack_start: first.pointer,
-        }),
+        },
+        set_id: executable.set_id,
         space,
         identity,
         readable,
@@ -214,9 +218,10 @@ fn open(path: Path, credentials: &Credentials) -> Result<Executable> {
     }
     permission::check(attributes, credentials, Access::EXECUTE)?;
     let mode = attributes.permissions();
-    let sets_group = mode & SET_GROUP_ID != 0 && mode & GROUP_EXECUTE != 0;
+    let honoured = !mount_flags.contains(MountFlags::NO_SET_ID);
+    let sets_group = honoured && mode & SET_GROUP_ID != 0 && mode & GROUP_EXECUTE != 0;
     let set_id = SetId {
-        user: if mode & SET_USER_ID != 0 { Uid::new(attributes.uid()) } else { None },
+        user: if honoured && mode & SET_USER_ID != 0 { Uid::new(attributes.uid()) } else { None },
         group: if sets_group { Gid::new(attributes.gid()) } else { None },
     };
     let mut head = Vec::new();
@@ -224,11 +229,5 @@ fn open(path: Path, credentials: &Credentials) -> Result<Executable> {
     head.resize(HEAD_SIZE, 0);
     let length = inode.read_at(0, &mut SliceSink::new(&mut head))?;
     head.truncate(length);
-    Ok(Executable {
-        readable: permission::check(attributes, credentials, Access::READ).is_ok(),
-        honour_set_id: !mount_flags.contains(MountFlags::NO_SET_ID),
-        path,
-        head,
-        set_id,
-    })
+    Ok(Executable { readable: permission::check(attributes, credentials, Access::READ).is_ok(), path, head, set_id })
 }

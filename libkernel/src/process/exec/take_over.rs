@@ -1,7 +1,9 @@
 //! The point of no return: the old program goes, the new one takes its place.
 #![forbid(unsafe_code)]
 
+use super::auxiliary::{self, Kind};
 use super::prepare::NewProgram;
+use crate::Errno;
 use crate::memory::{self, MemoryLimits, Tenant};
 use crate::process::limits::Limits;
 use crate::process::notice::CHILD_SIGNAL;
@@ -15,7 +17,8 @@ impl NewProgram {
     ///
     /// # Errors
     /// `ENOMEM` when shared open files cannot be copied; nothing has happened then.
-    pub fn take_over(self, thread: &Arc<Thread>) -> crate::Result<()> {
+    pub fn take_over(mut self, thread: &Arc<Thread>) -> crate::Result<()> {
+        self.settle_rights(thread)?;
         thread.unshare_files()?;
         let process = thread.process();
         let old = thread.resources();
@@ -36,7 +39,7 @@ impl NewProgram {
         thread.set_clear_child_tid(0);
         thread.set_robust_list(0);
         process.set_exit_signal(Some(CHILD_SIGNAL));
-        if self.identity.changed {
+        if self.identity.changed || self.identity.secure {
             process.set_death_signal(None);
         }
         let private = self.identity.changed || self.identity.secure || !self.readable;
@@ -45,8 +48,24 @@ impl NewProgram {
             thread.set_credentials(Arc::new(self.identity.credentials));
         }
         thread.set_name(self.name);
-        process.set_program(self.facts);
+        process.set_program(Arc::new(self.facts));
         Ok(())
+    }
+
+    /// Takes back the rights that a program does not get while another process shares the working directory, and tells the program. This
+    /// is certain only now: before, another thread could have made such a process.
+    fn settle_rights(&mut self, thread: &Thread) -> crate::Result<()> {
+        if !thread.fs().is_shared() {
+            return Ok(());
+        }
+        self.identity = thread.credentials().after_exec(self.set_id, true);
+        let ids = &self.identity.credentials;
+        let vector = &mut self.facts.auxiliary;
+        auxiliary::set(vector, Kind::Euid, u64::from(ids.uid.effective.raw()));
+        auxiliary::set(vector, Kind::Egid, u64::from(ids.gid.effective.raw()));
+        auxiliary::set(vector, Kind::Secure, u64::from(self.identity.secure));
+        let written = self.space.write_remote(self.auxiliary_at, vector)?;
+        if written == vector.len() { Ok(()) } else { Err(Errno::ENOMEM) }
     }
 }
 
