@@ -113,9 +113,10 @@ impl Unborn {
         let parent = elder.unwrap_or_else(|| creator.clone());
         parent.relations.get_mut(&mut tree).children.try_reserve(1)?;
         process.enlist(&self.thread, task)?;
-        // The group is the creator's of this moment: it may have changed since the process was made.
+        // Group and terminal are the creator's of this moment: they may have changed since the process was made.
         let group = creator.group();
         process.set_group(group.clone());
+        process.set_attachment(&mut tree, creator.attachment());
         let joined = group.join(&mut tree, process);
         // Who signals a group goes through its list, and who signals all processes holds the tree's lock all the time: what was sent to the
         // creator before this child could be seen is pending here, and the child would not have got it.

@@ -49,8 +49,11 @@ fn end_process(tree: &mut Tree, process: &Arc<Process>, status: ExitStatus) {
     job_control::release_orphaned(tree, process, None);
     if process.is_session_leader() {
         let session = process.session();
-        if let Some(terminal) = session.set_terminal(None) {
+        if let Some(terminal) = session.detach(tree) {
             terminal.session_ended(&session);
+        }
+        if let Some(group) = session.take_hung_up(tree) {
+            notice::hang_up(&group);
         }
     }
     process.relations.get_mut(tree).ended = Some(status);

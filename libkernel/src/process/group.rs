@@ -5,6 +5,7 @@
 //! the key arrives.
 #![forbid(unsafe_code)]
 
+use super::attachment::Attachment;
 use super::id::Pid;
 use super::process::Process;
 use super::roster::Roster;
@@ -21,21 +22,26 @@ pub trait ControllingTerminal: Any + Send + Sync {
     fn device(&self) -> u32;
     /// The foreground process group, if there is one.
     fn foreground(&self) -> Option<Pid>;
-    /// The session's leader has ended: the terminal signals its foreground group (SIGHUP, SIGCONT), forgets the session
-    /// and has no foreground group any more.
+    /// The session's leader has ended: the terminal signals its foreground group (SIGHUP), forgets the session and has no
+    /// foreground group any more. The tree is locked.
     fn session_ended(&self, session: &Session);
 }
 
 /// A set of process groups that share a controlling terminal.
+///
+/// # Invariants
+/// While the tree is not locked, the session has a terminal exactly if the terminal has the session.
 pub struct Session {
     id: Pid,
     groups: TreeCell<usize>,
-    terminal: SpinLock<Option<Arc<dyn ControllingTerminal>>>,
+    terminal: SpinLock<Option<(Attachment, Arc<dyn ControllingTerminal>)>>,
+    /// The foreground group of the terminal that hung up: it is told when the leader ends.
+    hung_up: TreeCell<Option<Arc<ProcessGroup>>>,
 }
 
 impl Session {
     fn new(id: Pid) -> Session {
-        Session { id, groups: TreeCell::new(0), terminal: SpinLock::new(None) }
+        Session { id, groups: TreeCell::new(0), terminal: SpinLock::new(None), hung_up: TreeCell::new(None) }
     }
 
     /// Its number: the process number of the leader that made it.
@@ -44,15 +50,36 @@ impl Session {
         self.id
     }
 
-    /// The controlling terminal.
+    /// Has it a controlling terminal?
     #[must_use]
-    pub fn terminal(&self) -> Option<Arc<dyn ControllingTerminal>> {
-        self.terminal.lock().clone()
+    pub fn has_terminal(&self) -> bool {
+        self.terminal.lock().is_some()
     }
 
-    /// Sets or clears the controlling terminal; returns the old one.
-    pub fn set_terminal(&self, terminal: Option<Arc<dyn ControllingTerminal>>) -> Option<Arc<dyn ControllingTerminal>> {
-        core::mem::replace(&mut *self.terminal.lock(), terminal)
+    /// The controlling terminal, if it was acquired by `attachment`.
+    pub(super) fn terminal_by(&self, attachment: Attachment) -> Option<Arc<dyn ControllingTerminal>> {
+        self.terminal.lock().as_ref().filter(|(own, _)| *own == attachment).map(|(_, terminal)| terminal.clone())
+    }
+
+    /// Takes a controlling terminal, where it has none.
+    pub fn attach(&self, tree: &mut Tree, attachment: Attachment, terminal: Arc<dyn ControllingTerminal>) {
+        *self.terminal.lock() = Some((attachment, terminal));
+        drop(self.take_hung_up(tree));
+    }
+
+    /// Loses the controlling terminal, and returns it.
+    pub fn detach(&self, _tree: &mut Tree) -> Option<Arc<dyn ControllingTerminal>> {
+        self.terminal.lock().take().map(|(_, terminal)| terminal)
+    }
+
+    /// Remembers whom the leader's end is to be told to, now that the terminal is gone.
+    pub fn note_hang_up(&self, tree: &mut Tree, foreground: Option<Arc<ProcessGroup>>) {
+        let before = core::mem::replace(self.hung_up.get_mut(tree), foreground);
+        drop(before);
+    }
+
+    pub(super) fn take_hung_up(&self, tree: &mut Tree) -> Option<Arc<ProcessGroup>> {
+        self.hung_up.get_mut(tree).take()
     }
 }
 

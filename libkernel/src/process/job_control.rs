@@ -65,6 +65,7 @@ pub fn new_session(caller: &Arc<Process>) -> Result<Pid> {
     group.list_session()?;
     let old = caller.group();
     change_group(&mut tree, caller, &old, group)?;
+    caller.set_attachment(&mut tree, None);
     Ok(caller.pid())
 }
 

@@ -8,6 +8,7 @@
 //! Nothing here knows the machine, and nothing sleeps except where a function is `async`.
 
 mod accounts;
+mod attachment;
 pub mod birth;
 pub mod capability;
 pub mod clock;
@@ -45,10 +46,12 @@ pub mod wait;
 
 pub use accounts::SignalAllowance;
 pub(crate) use accounts::SignalCharge;
+pub use attachment::Attachment;
 pub use credentials::Credentials;
 pub use group::{ControllingTerminal, ProcessGroup, Session};
 pub use id::{Gid, Pid, Uid};
 pub use membership::become_only_thread;
+pub(crate) use notice::hang_up;
 pub use process::{Dumpable, Process};
 pub use resources::Resources;
 pub use status::ExitStatus;

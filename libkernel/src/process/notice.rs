@@ -35,8 +35,8 @@ pub(super) fn child_changed(parent: &Process, child: &Process, change: Change) {
     }
 }
 
-/// A group with stopped members lost the last process that could continue them.
-pub(super) fn hang_up(group: &ProcessGroup) {
+/// A group lost its terminal, or the last process that could continue its stopped members.
+pub(crate) fn hang_up(group: &ProcessGroup) {
     group.for_each(|member| {
         member.signals().send_kernel(Signal::HUP);
         member.signals().send_kernel(Signal::CONT);

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::accounts::{self, SignalAllowance};
+use super::attachment::AttachmentCell;
 use super::credentials::UserIds;
 use super::exec::ProgramFacts;
 use super::group::{ProcessGroup, Session};
@@ -40,6 +41,7 @@ pub struct Process {
     place: AtomicUsize,
     parent_pid: AtomicU32,
     group: SpinLock<Arc<ProcessGroup>>,
+    pub(super) attachment: AttachmentCell,
     pub(super) relations: TreeCell<Relations>,
     pub(super) threads: SpinLock<Threads>,
     limits: SpinLock<Limits>,
@@ -108,6 +110,7 @@ impl Process {
             place: AtomicUsize::new(0),
             parent_pid: AtomicU32::new(0),
             group: SpinLock::new(group),
+            attachment: AttachmentCell::new(),
             relations: TreeCell::new(Relations {
                 parent: None,
                 children: VecDeque::new(),

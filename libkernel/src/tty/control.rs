@@ -54,11 +54,6 @@ pub(super) fn serve(
             terminal.set_foreground(caller_thread()?.process(), number)?;
             Ok(0)
         }
-        ioctl::TIOCSCTTY => {
-            let steal = argument == 1 && caller.credentials.has(Capability::SysAdmin);
-            terminal.acquire(caller_thread()?.process(), steal)?;
-            Ok(0)
-        }
         ioctl::TIOCNOTTY => {
             terminal.give_up(caller_thread()?.process())?;
             Ok(0)

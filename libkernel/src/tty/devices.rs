@@ -40,7 +40,7 @@ struct Controlling;
 impl CharDevice for Controlling {
     fn open(&self, _device: DeviceId, flags: OpenFlags, caller: &Caller<'_>) -> Result<Arc<dyn FileObject>> {
         let thread = process::current().ok_or(Errno::ENXIO)?;
-        let terminal: Arc<dyn Any + Send + Sync> = thread.process().session().terminal().ok_or(Errno::ENXIO)?;
+        let terminal: Arc<dyn Any + Send + Sync> = thread.process().terminal().ok_or(Errno::ENXIO)?;
         let terminal = terminal.downcast::<Terminal>().map_err(|_| Errno::ENXIO)?;
         Ok(TerminalFile::open(&terminal, flags | OpenFlags::NO_CONTROLLING_TERMINAL, caller)?)
     }
@@ -49,8 +49,8 @@ impl CharDevice for Controlling {
 struct Console(Arc<Terminal>);
 
 impl CharDevice for Console {
-    fn open(&self, _device: DeviceId, _flags: OpenFlags, caller: &Caller<'_>) -> Result<Arc<dyn FileObject>> {
-        Ok(TerminalFile::open_console(&self.0, caller)?)
+    fn open(&self, _device: DeviceId, flags: OpenFlags, caller: &Caller<'_>) -> Result<Arc<dyn FileObject>> {
+        Ok(TerminalFile::open_console(&self.0, flags, caller)?)
     }
 }
 

@@ -3,14 +3,15 @@
 
 use alloc::sync::Arc;
 
-use linux_raw_sys::general as abi;
+use linux_raw_sys::{general as abi, ioctl};
 
 use super::control;
-use super::jobs::Use;
+use super::jobs::{Claim, Use};
 use super::terminal::Terminal;
 use crate::fs::{Caller, FileObject, OpenFlags, UserAccess};
 use crate::io::{IoSink, IoSource};
 use crate::poll::{PollEvents, PollTable};
+use crate::process::capability::Capability;
 use crate::process::{self, Process};
 use crate::{Errno, Result};
 
@@ -19,6 +20,8 @@ pub struct TerminalFile {
     terminal: Arc<Terminal>,
     /// The terminal's hang-ups at the time of opening; `None` for the system console, which no hang-up closes.
     generation: Option<u32>,
+    /// May its holder read?
+    readable: bool,
 }
 
 impl TerminalFile {
@@ -26,33 +29,37 @@ impl TerminalFile {
     /// unless the flags forbid that.
     ///
     /// # Errors
-    /// `EBUSY` while somebody holds it exclusively (`TIOCEXCL`).
+    /// `EBUSY` while somebody holds it exclusively (`TIOCEXCL`), `EIO` when its far end is gone.
     pub fn open(terminal: &Arc<Terminal>, flags: OpenFlags, caller: &Caller<'_>) -> Result<Arc<Self>> {
-        terminal.count_open(caller)?;
+        let generation = Some(terminal.count_open(caller)?);
+        let file = Arc::new(Self { terminal: terminal.clone(), generation, readable: flags.readable() });
         if !flags.contains(OpenFlags::NO_CONTROLLING_TERMINAL)
-            && flags.readable()
             && let Some(thread) = process::current()
             && thread.process().is_session_leader()
-            && thread.process().session().terminal().is_none()
         {
-            // Another session's terminal stays with that session.
-            let _ = terminal.acquire(thread.process(), false);
+            // Another session's terminal stays with that session, and who has a terminal keeps it.
+            let _ = terminal.acquire(thread.process(), file.claim());
         }
-        Ok(Arc::new(Self { terminal: terminal.clone(), generation: Some(terminal.generation()) }))
+        Ok(file)
     }
 
     /// Opens a terminal as the system console: it never becomes the controlling terminal, and outlives hang-ups.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn open_console(terminal: &Arc<Terminal>, caller: &Caller<'_>) -> Result<Arc<Self>> {
+    pub fn open_console(terminal: &Arc<Terminal>, flags: OpenFlags, caller: &Caller<'_>) -> Result<Arc<Self>> {
         terminal.count_open(caller)?;
-        Ok(Arc::new(Self { terminal: terminal.clone(), generation: None }))
+        Ok(Arc::new(Self { terminal: terminal.clone(), generation: None, readable: flags.readable() }))
     }
 
     /// The terminal.
     pub fn terminal(&self) -> &Arc<Terminal> {
         &self.terminal
+    }
+
+    /// A claim to the terminal on the ground of this file.
+    fn claim(&self) -> Claim {
+        Claim { generation: self.generation, readable: self.readable, steal: false }
     }
 
     fn is_dead(&self) -> bool {
@@ -106,6 +113,13 @@ impl FileObject for TerminalFile {
     fn ioctl(&self, request: u32, argument: usize, user: &dyn UserAccess, caller: &Caller<'_>) -> Result<usize> {
         if self.is_dead() {
             return Err(Errno::EIO);
+        }
+        if request == ioctl::TIOCSCTTY {
+            let may = |capability| caller.credentials.has(capability);
+            let readable = self.readable || may(Capability::SysAdmin);
+            let steal = argument == 1 && may(Capability::SysAdmin);
+            with_process(|process| self.terminal.acquire(process, Claim { readable, steal, ..self.claim() }))?;
+            return Ok(0);
         }
         control::serve(&self.terminal, request, argument, user, caller)
     }

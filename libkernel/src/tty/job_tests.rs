@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 
 use super::port::Port;
 use super::termios::{Termios, WindowSize};
-use super::{Terminal, Use};
+use super::{Claim, Terminal, Use};
 use crate::Errno;
 use crate::process::job_control::{new_session, set_group};
 use crate::process::tests::{fork, init};
@@ -26,6 +26,8 @@ impl Port for Void {
     fn discard(&self) {}
 }
 
+const CLAIM: Claim = Claim { generation: None, readable: true, steal: false };
+
 /// A shell that leads a session with a terminal, and two jobs of one process each; the first is in the foreground.
 struct Scene {
     terminal: Arc<Terminal>,
@@ -38,7 +40,7 @@ fn scene() -> Scene {
     let terminal = Terminal::new(0x8801, Arc::new(Void), Termios::new(), WindowSize::default()).unwrap();
     let shell = fork(&init());
     new_session(shell.process()).unwrap();
-    terminal.acquire(shell.process(), false).unwrap();
+    terminal.acquire(shell.process(), CLAIM).unwrap();
     let [front, back] = [(); 2].map(|()| {
         let job = fork(&shell);
         set_group(job.process(), None, None).unwrap();
@@ -102,7 +104,7 @@ fn an_orphaned_background_group_gets_an_error() {
     // The session's end took the terminal away; a group of another session's orphan is what is left to test with.
     let leader = fork(&init());
     new_session(leader.process()).unwrap();
-    s.terminal.acquire(leader.process(), false).unwrap();
+    s.terminal.acquire(leader.process(), CLAIM).unwrap();
     let child = fork(&leader);
     set_group(child.process(), None, None).unwrap();
     let grandchild = fork(&child);
@@ -114,13 +116,15 @@ fn an_orphaned_background_group_gets_an_error() {
 #[test]
 fn only_a_session_leader_without_a_terminal_acquires_one_that_is_free() {
     let s = scene();
-    assert_eq!(s.terminal.acquire(s.front.process(), false), Err(Errno::EPERM));
-    assert_eq!(s.terminal.acquire(s.shell.process(), false), Ok(()), "it has it already");
+    assert_eq!(s.terminal.acquire(s.front.process(), CLAIM), Err(Errno::EPERM));
+    assert_eq!(s.terminal.acquire(s.shell.process(), CLAIM), Ok(()), "it has it already");
     let other = fork(&init());
     new_session(other.process()).unwrap();
-    assert_eq!(s.terminal.acquire(other.process(), false), Err(Errno::EPERM));
-    assert_eq!(s.terminal.acquire(other.process(), true), Ok(()), "stolen");
-    assert!(s.shell.process().session().terminal().is_none());
+    assert_eq!(s.terminal.acquire(other.process(), CLAIM), Err(Errno::EPERM));
+    let blind = Claim { readable: false, steal: true, ..CLAIM };
+    assert_eq!(s.terminal.acquire(other.process(), blind), Err(Errno::EPERM), "who may not read gets none");
+    assert_eq!(s.terminal.acquire(other.process(), Claim { steal: true, ..CLAIM }), Ok(()), "stolen");
+    assert!(s.shell.process().terminal().is_none());
     assert!(s.terminal.controls(other.process()) && !s.terminal.controls(s.shell.process()));
 }
 
@@ -151,11 +155,47 @@ fn the_end_of_the_leader_hangs_up_the_foreground_and_kills_open_files() {
 }
 
 #[test]
-fn giving_the_terminal_up() {
+fn the_leader_gives_the_terminal_up_for_all_and_the_foreground_is_told() {
     let s = scene();
     assert_eq!(s.terminal.give_up(init().process()), Err(Errno::ENOTTY));
     s.terminal.give_up(s.shell.process()).unwrap();
-    assert!(s.shell.process().session().terminal().is_none());
+    assert!([&s.shell, &s.front, &s.back].iter().all(|thread| thread.process().terminal().is_none()));
+    assert_eq!(s.terminal.session_number(), Err(Errno::ENOTTY));
     assert_eq!(pending(&s.front), SignalSet::of(&[Signal::HUP]));
+    assert_eq!(pending(&s.shell) | pending(&s.back), SignalSet::EMPTY);
+}
+
+#[test]
+fn another_gives_the_terminal_up_for_itself_and_its_later_children() {
+    let s = scene();
+    s.terminal.give_up(s.back.process()).unwrap();
+    assert_eq!(s.terminal.give_up(s.back.process()), Err(Errno::ENOTTY));
+    assert!(s.back.process().terminal().is_none() && fork(&s.back).process().terminal().is_none());
+    assert_eq!(s.terminal.check_foreground(s.back.process(), Use::Read), Ok(()), "it is a stranger now");
+    assert!(s.terminal.controls(s.shell.process()) && s.front.process().terminal().is_some());
+    assert_eq!(pending(&s.front), SignalSet::EMPTY);
+}
+
+#[test]
+fn a_hang_up_is_told_to_the_leader_and_at_its_end_to_the_foreground() {
+    let s = scene();
+    s.terminal.hang_up();
     assert_eq!(pending(&s.shell), SignalSet::of(&[Signal::HUP]));
+    assert_eq!(pending(&s.front), SignalSet::EMPTY);
+    assert!(s.front.process().terminal().is_none());
+    crate::process::exit::finish_thread(&s.shell, crate::process::ExitStatus::Exited(0));
+    assert_eq!(pending(&s.front), SignalSet::of(&[Signal::HUP]));
+    assert_eq!(pending(&s.back), SignalSet::EMPTY);
+}
+
+#[test]
+fn a_line_that_hung_up_is_acquired_by_no_file_of_before() {
+    let s = scene();
+    let stale = Claim { generation: Some(s.terminal.generation()), ..CLAIM };
+    s.terminal.hang_up();
+    assert_eq!(s.terminal.acquire(s.shell.process(), stale), Err(Errno::EIO));
+    assert!(!s.shell.process().session().has_terminal());
+    assert_eq!(s.terminal.session_number(), Err(Errno::ENOTTY));
+    let fresh = Claim { generation: Some(s.terminal.generation()), ..CLAIM };
+    assert_eq!(s.terminal.acquire(s.shell.process(), fresh), Ok(()));
 }

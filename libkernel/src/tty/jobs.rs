@@ -6,8 +6,9 @@
 
 use alloc::sync::Arc;
 
-use super::terminal::Terminal;
-use crate::process::{ControllingTerminal, Pid, Process, ProcessGroup, Session, table};
+use super::terminal::{Holder, State, Terminal};
+use crate::process::tree::{self, Tree};
+use crate::process::{Attachment, ControllingTerminal, Pid, Process, ProcessGroup, Session, hang_up, table};
 use crate::signal::{Disposition, Signal};
 use crate::{Errno, Result};
 
@@ -20,11 +21,27 @@ pub enum Use {
     Change,
 }
 
+/// What a claim to a terminal rests on.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    /// The terminal's hang-ups when it was opened for this: after another one it is not the same line. `None`: no matter.
+    pub generation: Option<u32>,
+    /// May the caller read from it, or need not?
+    pub readable: bool,
+    /// Is it taken from the session that has it?
+    pub steal: bool,
+}
+
+impl State {
+    fn controls(&self, process: &Process) -> bool {
+        self.holder.as_ref().is_some_and(|holder| process.attachment() == Some(holder.attachment))
+    }
+}
+
 impl Terminal {
     /// Whether this is the controlling terminal of a process.
     pub fn controls(&self, process: &Process) -> bool {
-        let session = process.session();
-        self.state.lock().session.as_ref().is_some_and(|own| Arc::ptr_eq(own, &session))
+        self.state.lock().controls(process)
     }
 
     /// Stops the caller's group if it is a background group of this terminal.
@@ -36,8 +53,9 @@ impl Terminal {
         let group = process.group();
         {
             let state = self.state.lock();
-            let controlling = state.session.as_ref().is_some_and(|session| Arc::ptr_eq(session, group.session()));
-            if !controlling || state.foreground.as_ref().is_none_or(|foreground| Arc::ptr_eq(foreground, &group)) {
+            if !state.controls(process)
+                || state.foreground.as_ref().is_none_or(|foreground| Arc::ptr_eq(foreground, &group))
+            {
                 return Ok(());
             }
         }
@@ -55,46 +73,67 @@ impl Terminal {
         Err(Errno::ERESTARTSYS)
     }
 
-    /// Makes this the controlling terminal of the caller's session, `TIOCSCTTY`. `steal` takes it from another session.
+    /// Makes this the controlling terminal of the caller's session, `TIOCSCTTY`.
     ///
     /// # Errors
-    /// `EPERM` unless the caller leads a session that has no terminal, and the terminal has no session or is stolen.
-    pub fn acquire(self: &Arc<Self>, process: &Process, steal: bool) -> Result<()> {
+    /// `EPERM` unless the caller leads a session that has no terminal, and the terminal may be read and has no session or is stolen;
+    /// `EIO` when it hung up meanwhile.
+    pub fn acquire(self: &Arc<Self>, process: &Process, claim: Claim) -> Result<()> {
+        let mut tree = tree::lock();
         let group = process.group();
         let session = group.session();
         if process.is_session_leader() && self.controls(process) {
             return Ok(());
         }
-        if !process.is_session_leader() || session.terminal().is_some() {
+        if !process.is_session_leader() || session.has_terminal() || !claim.readable {
             return Err(Errno::EPERM);
         }
+        let attachment = Attachment::fresh();
         let old = {
             let mut state = self.state.lock();
-            if state.session.is_some() && !steal {
+            if claim.generation.is_some_and(|generation| generation != self.generation()) {
+                return Err(Errno::EIO);
+            }
+            if state.holder.is_some() && !claim.steal {
                 return Err(Errno::EPERM);
             }
-            state.foreground = Some(group.clone());
-            state.session.replace(session.clone())
+            let holder = Holder { session: session.clone(), attachment };
+            (state.holder.replace(holder), state.foreground.replace(group.clone()))
         };
-        if let Some(old) = old {
-            drop(old.set_terminal(None));
+        if let Some(holder) = &old.0 {
+            drop(holder.session.detach(&mut tree));
         }
-        drop(session.set_terminal(Some(self.clone())));
+        session.attach(&mut tree, attachment, self.clone());
+        process.set_attachment(&mut tree, Some(attachment));
+        drop(tree);
+        drop(old);
         Ok(())
     }
 
-    /// Gives up the controlling terminal, `TIOCNOTTY`: where the caller leads the session, all of it loses the terminal
-    /// and its foreground group is told.
+    /// Gives up the controlling terminal, `TIOCNOTTY`: for the caller alone, but where the caller leads the session, all of
+    /// it loses the terminal and its foreground group is told.
     ///
     /// # Errors
     /// `ENOTTY` when it is not the caller's.
     pub fn give_up(&self, process: &Process) -> Result<()> {
-        if !self.controls(process) {
+        let mut tree = tree::lock();
+        let mut state = self.state.lock();
+        if !state.controls(process) {
             return Err(Errno::ENOTTY);
         }
-        if process.is_session_leader() {
-            self.release_session();
+        if !process.is_session_leader() {
+            drop(state);
+            process.set_attachment(&mut tree, None);
+            return Ok(());
         }
+        let (holder, foreground) = (state.holder.take(), state.foreground.take());
+        drop(state);
+        let terminal = holder.and_then(|holder| holder.session.detach(&mut tree));
+        if let Some(foreground) = foreground {
+            hang_up(&foreground);
+        }
+        drop(tree);
+        drop(terminal);
         Ok(())
     }
 
@@ -119,7 +158,7 @@ impl Terminal {
     /// # Errors
     /// `ENOTTY` when the terminal belongs to none.
     pub fn session_number(&self) -> Result<i32> {
-        self.state.lock().session.as_ref().map(|session| session.id().raw()).ok_or(Errno::ENOTTY)
+        self.state.lock().holder.as_ref().map(|holder| holder.session.id().raw()).ok_or(Errno::ENOTTY)
     }
 
     /// Makes another group of the caller's session the foreground group, `TIOCSPGRP`.
@@ -145,7 +184,7 @@ impl Terminal {
         }
         let old = {
             let mut state = self.state.lock();
-            if state.session.as_ref().is_none_or(|own| !Arc::ptr_eq(own, &session)) {
+            if !state.controls(process) {
                 // A hang-up came in between.
                 return Err(Errno::ENOTTY);
             }
@@ -154,25 +193,16 @@ impl Terminal {
         drop(old);
         Ok(())
     }
+}
 
-    /// The session, if there is one, loses the terminal; its leader and the foreground group get `SIGHUP` and
-    /// `SIGCONT`.
-    pub(super) fn release_session(&self) {
-        let (session, foreground) = {
-            let mut state = self.state.lock();
-            (state.session.take(), state.foreground.take())
-        };
-        if let Some(foreground) = &foreground {
-            hang_up(foreground);
-        }
-        let Some(session) = session else { return };
-        drop(session.set_terminal(None));
-        if let Some(leader) = table::process(session.id())
-            && foreground.is_none_or(|foreground| leader.group_id() != foreground.id())
-        {
-            leader.signals().send_kernel(Signal::HUP);
-            leader.signals().send_kernel(Signal::CONT);
-        }
+/// The terminal of `session` hung up: the leader gets `SIGHUP` and `SIGCONT`; what was the foreground group gets them when the leader
+/// ends.
+pub(super) fn lose_terminal(tree: &mut Tree, session: &Session, foreground: Option<Arc<ProcessGroup>>) {
+    drop(session.detach(tree));
+    session.note_hang_up(tree, foreground);
+    if let Some(leader) = table::process(session.id()) {
+        leader.signals().send_kernel(Signal::HUP);
+        leader.signals().send_kernel(Signal::CONT);
     }
 }
 
@@ -186,27 +216,24 @@ impl ControllingTerminal for Terminal {
     }
 
     fn session_ended(&self, session: &Session) {
-        let foreground = {
-            let mut state = self.state.lock();
-            if state.session.as_ref().is_none_or(|own| !core::ptr::eq(Arc::as_ptr(own), session)) {
-                return;
-            }
-            (state.session.take(), state.foreground.take())
-        };
-        if let Some(foreground) = &foreground.1 {
-            hang_up(foreground);
+        let mut state = self.state.lock();
+        if state.holder.as_ref().is_none_or(|holder| !core::ptr::eq(Arc::as_ptr(&holder.session), session)) {
+            return;
         }
-        if self.port().hangs_up_with_session() {
-            self.end_generation();
+        let (holder, foreground) = (state.holder.take(), state.foreground.take());
+        let hangs_up = self.port().hangs_up_with_session();
+        if hangs_up {
+            self.end_generation(&mut state);
         }
+        drop(state);
+        if let Some(foreground) = &foreground {
+            foreground.for_each(|member| member.signals().send_kernel(Signal::HUP));
+        }
+        if hangs_up {
+            self.wake_all();
+        }
+        drop(holder);
     }
-}
-
-fn hang_up(group: &ProcessGroup) {
-    group.for_each(|member| {
-        member.signals().send_kernel(Signal::HUP);
-        member.signals().send_kernel(Signal::CONT);
-    });
 }
 
 /// Whether the calling thread blocks the signal, or its process ignores it.

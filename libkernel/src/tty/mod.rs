@@ -22,7 +22,7 @@ mod terminal;
 pub mod termios;
 
 pub use file::TerminalFile;
-pub use jobs::Use;
+pub use jobs::{Claim, Use};
 pub use port::Port;
 pub use registry::Registry;
 pub use terminal::Terminal;

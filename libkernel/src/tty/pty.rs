@@ -239,7 +239,7 @@ impl Drop for Master {
     fn drop(&mut self) {
         self.registry.remove(self.pty.index);
         self.pty.locked.store(true, Ordering::Release);
-        self.pty.terminal.hang_up();
+        self.pty.terminal.disconnect();
     }
 }
 

@@ -6,11 +6,12 @@ use alloc::vec::Vec;
 use linux_raw_sys::general as abi;
 
 use super::pty::Master;
-use super::{Registry, Terminal};
+use super::{Claim, Registry, Terminal, TerminalFile};
 use crate::Errno;
-use crate::fs::FileObject;
+use crate::fs::{Caller, FileObject, OpenFlags};
 use crate::io::{SliceSink, SliceSource};
 use crate::poll::{PollEvents, PollTable};
+use crate::process::tests::{fork, init};
 
 fn pair() -> (Arc<Master>, Arc<Terminal>) {
     let registry: &'static Registry = alloc::boxed::Box::leak(alloc::boxed::Box::default());
@@ -141,13 +142,25 @@ fn the_masters_reads_wait_while_the_terminal_side_is_being_opened() {
 fn a_pseudo_terminal_outlives_its_session() {
     use crate::process::ControllingTerminal;
     use crate::process::job_control::new_session;
-    use crate::process::tests::{fork, init};
     let (_master, terminal) = pair();
     let leader = fork(&init());
     new_session(leader.process()).unwrap();
-    terminal.acquire(leader.process(), false).unwrap();
+    let claim = Claim { generation: None, readable: true, steal: false };
+    terminal.acquire(leader.process(), claim).unwrap();
     let generation = terminal.generation();
     terminal.session_ended(&leader.process().session());
     assert_eq!(terminal.generation(), generation);
     assert_eq!(terminal.foreground_of(init().process()), Err(Errno::ENOTTY));
+}
+
+#[test]
+fn nobody_opens_the_terminal_side_once_the_master_is_gone() {
+    let (context, credentials) = (init().fs(), init().credentials());
+    let caller = Caller::kernel(&context, &credentials);
+    let (master, terminal) = pair();
+    let before = TerminalFile::open(&terminal, OpenFlags::READ_WRITE, &caller).unwrap();
+    drop(master);
+    assert_eq!(TerminalFile::open(&terminal, OpenFlags::READ_WRITE, &caller).err(), Some(Errno::EIO));
+    assert_eq!(before.write(&mut SliceSource::new(b"x")), Err(Errno::EIO));
+    assert_eq!(before.read(&mut SliceSink::new(&mut [0])), Ok(0));
 }

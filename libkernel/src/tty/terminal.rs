@@ -10,6 +10,7 @@ use core::task::Waker;
 
 use linux_raw_sys::general as abi;
 
+use super::jobs::lose_terminal;
 use super::line::{Effects, LineDiscipline};
 use super::port::Port;
 use super::ring::ByteRing;
@@ -18,7 +19,7 @@ use super::termios::{Termios, WindowSize};
 use crate::fs::Caller;
 use crate::io::{IoSink, IoSource};
 use crate::process::capability::Capability;
-use crate::process::{ProcessGroup, Session};
+use crate::process::{Attachment, ProcessGroup, Session, tree};
 use crate::signal::Signal;
 use crate::sync::{IrqSpinLock, WaitQueue};
 use crate::time::Alarm;
@@ -40,7 +41,7 @@ pub struct Terminal {
     pub(super) readable: Arc<WaitQueue>,
     /// Woken when a write, or waiting for output to drain, may succeed.
     pub(super) writable: Arc<WaitQueue>,
-    /// Counts hang-ups: a file opened before the last one is dead.
+    /// Counts hang-ups: a file opened before the last one is dead. Changes under the lock.
     generation: AtomicU32,
 }
 
@@ -56,9 +57,19 @@ pub(super) struct State {
     pub opens: usize,
     /// It was opened at least once.
     pub was_opened: bool,
-    pub session: Option<Arc<Session>>,
+    /// The far end is gone for good.
+    disconnected: bool,
+    /// Changes while the tree of processes is locked.
+    pub holder: Option<Holder>,
     pub foreground: Option<Arc<ProcessGroup>>,
     clock: ReadClock,
+}
+
+/// The session that a terminal belongs to.
+pub(super) struct Holder {
+    pub session: Arc<Session>,
+    /// By which acquisition: the processes that take part in it are those that the terminal controls.
+    pub attachment: Attachment,
 }
 
 /// The times that `VTIME` measures from, and the alarm that ends a read.
@@ -86,7 +97,8 @@ impl Terminal {
                 exclusive: false,
                 opens: 0,
                 was_opened: false,
-                session: None,
+                disconnected: false,
+                holder: None,
                 foreground: None,
                 clock: ReadClock { last_input_ns: 0, started_ns: None, alarm: Alarm::new() },
             }),
@@ -111,15 +123,19 @@ impl Terminal {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// A file of the terminal is opened. `EBUSY` while somebody holds it exclusively.
-    pub(super) fn count_open(&self, caller: &Caller<'_>) -> Result<()> {
+    /// A file of the terminal is opened, in the generation that is returned. `EBUSY` while somebody holds it exclusively, `EIO`
+    /// when its far end is gone.
+    pub(super) fn count_open(&self, caller: &Caller<'_>) -> Result<u32> {
         let mut state = self.state.lock();
+        if state.disconnected {
+            return Err(Errno::EIO);
+        }
         if state.exclusive && !caller.credentials.has(Capability::SysAdmin) {
             return Err(Errno::EBUSY);
         }
         state.opens += 1;
         state.was_opened = true;
-        Ok(())
+        Ok(self.generation())
     }
 
     /// A file of the terminal is closed. The last one takes `TIOCEXCL` with it.
@@ -316,21 +332,40 @@ impl Terminal {
         }
     }
 
-    /// The line is gone: files open now are dead from here on, the session loses the terminal and is told.
+    /// The line is gone: files open now are dead from here on, the session loses the terminal and its leader is told.
     pub fn hang_up(&self) {
-        self.release_session();
-        self.end_generation();
+        self.lose_line(false);
     }
 
-    /// Files open now are dead from here on, and who waits on them learns of it.
-    pub(super) fn end_generation(&self) {
-        self.generation.fetch_add(1, Ordering::AcqRel);
+    /// The far end is gone for good: as [`Self::hang_up`], and nobody opens the terminal any more.
+    pub(super) fn disconnect(&self) {
+        self.lose_line(true);
+    }
+
+    fn lose_line(&self, for_good: bool) {
+        let mut tree = tree::lock();
         let mut state = self.state.lock();
+        state.disconnected |= for_good;
+        self.end_generation(&mut state);
+        let (holder, foreground) = (state.holder.take(), state.foreground.take());
+        drop(state);
+        if let Some(holder) = holder {
+            lose_terminal(&mut tree, &holder.session, foreground);
+        }
+        drop(tree);
+        self.wake_all();
+    }
+
+    /// Files open now are dead from here on. Who waits on them is to be woken after the lock.
+    pub(super) fn end_generation(&self, state: &mut State) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
         state.line.flush_input();
         state.backlog.clear();
         state.stopped = false;
         state.exclusive = false;
-        drop(state);
+    }
+
+    pub(super) fn wake_all(&self) {
         self.readable.wake_all();
         self.writable.wake_all();
     }

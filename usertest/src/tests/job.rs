@@ -17,7 +17,12 @@ tests!("job":
     foreground_group_can_be_asked_and_set,
     foreground_group_is_not_the_masters_to_choose,
     closing_the_master_hangs_up,
+    a_hang_up_is_told_to_the_leader_and_at_its_end_to_the_foreground,
     session_leader_gets_the_terminal,
+    who_may_not_read_it_gets_no_terminal,
+    later_children_inherit_the_terminal_earlier_ones_have_none,
+    the_leader_gives_the_terminal_up_for_all,
+    another_gives_the_terminal_up_for_itself,
     dev_tty_is_the_terminal,
 );
 
@@ -237,4 +242,122 @@ fn dev_tty_is_the_terminal() {
     });
     exits(child, 0);
     reads(master, b"via /dev/tty");
+}
+
+fn a_hang_up_is_told_to_the_leader_and_at_its_end_to_the_foreground() {
+    must(call!(SYS_prctl, libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0));
+    for leader_ends in [false, true] {
+        let (master, slave) = pair();
+        let (reader, writer) = must(pipe());
+        let child = session(slave, || {
+            must(close(master));
+            must(block(bit(libc::SIGHUP)));
+            let (job_reader, job_writer) = must(pipe());
+            let job = background_job(slave, || {
+                must(unblock(bit(libc::SIGHUP)));
+                must(write(job_writer, b"x"));
+                pause()
+            });
+            ready(job_reader);
+            must(set_disposition(libc::SIGTTOU, libc::SIG_IGN));
+            must(call!(SYS_ioctl, slave, libc::TIOCSPGRP as u32, &job));
+            must(write(writer, &job.to_ne_bytes()));
+            must(sigtimedwait(bit(libc::SIGHUP), Some(5 * SECOND)));
+            if !leader_ends {
+                must(kill(job, libc::SIGTERM));
+                killed(job, libc::SIGTERM);
+            }
+            0
+        });
+        let mut job = [0u8; 4];
+        assert_eq!(must(read(reader, &mut job)), 4);
+        must(close(master));
+        exits(child, 0);
+        if leader_ends {
+            killed(Pid::from_ne_bytes(job), libc::SIGHUP);
+        }
+    }
+}
+
+/// What opening `/dev/tty` says.
+fn own_terminal() -> Result<()> {
+    open(c"/dev/tty", libc::O_RDWR, 0).and_then(close)
+}
+
+fn who_may_not_read_it_gets_no_terminal() {
+    let (_master, slave) = pair();
+    let path = must(readlink(&CString::new(format!("/proc/self/fd/{slave}")).unwrap_or_default()));
+    let path = CString::new(path).unwrap_or_default();
+    in_child(|| {
+        must(call!(SYS_setsid));
+        let write_only = must(open(&path, libc::O_WRONLY, 0));
+        fails(own_terminal(), libc::ENXIO);
+        must(call!(SYS_setresuid, 1000, 1000, 1000));
+        fails(call!(SYS_ioctl, write_only, libc::TIOCSCTTY as u32, 0), libc::EPERM);
+        must(call!(SYS_ioctl, slave, libc::TIOCSCTTY as u32, 0));
+        must(call!(SYS_ioctl, write_only, libc::TIOCSCTTY as u32, 0));
+    });
+}
+
+fn later_children_inherit_the_terminal_earlier_ones_have_none() {
+    let (_master, slave) = pair();
+    in_child(|| {
+        let (reader, writer) = must(pipe());
+        must(call!(SYS_setsid));
+        let early = spawn(|| {
+            ready(reader);
+            fails(own_terminal(), libc::ENXIO);
+            0
+        });
+        must(call!(SYS_ioctl, slave, libc::TIOCSCTTY as u32, 0));
+        must(write(writer, b"x"));
+        exits(early, 0);
+        in_child(|| must(own_terminal()));
+    });
+}
+
+fn the_leader_gives_the_terminal_up_for_all() {
+    let (_master, slave) = pair();
+    let child = session(slave, || {
+        must(block(bit(libc::SIGHUP)));
+        let (reader, writer) = must(pipe());
+        let (job_reader, job_writer) = must(pipe());
+        let job = background_job(slave, || {
+            must(own_terminal());
+            must(write(job_writer, b"x"));
+            ready(reader);
+            assert_eq!(pending(), Ok(bit(libc::SIGHUP)));
+            fails(own_terminal(), libc::ENXIO);
+            0
+        });
+        ready(job_reader);
+        must(set_disposition(libc::SIGTTOU, libc::SIG_IGN));
+        must(call!(SYS_ioctl, slave, libc::TIOCSPGRP as u32, &job));
+        must(call!(SYS_ioctl, slave, libc::TIOCNOTTY as u32, 0));
+        assert_eq!(pending(), Ok(0), "the leader is in the background, and knows");
+        fails(own_terminal(), libc::ENXIO);
+        must(write(writer, b"x"));
+        exits(job, 0);
+        0
+    });
+    exits(child, 0);
+}
+
+fn another_gives_the_terminal_up_for_itself() {
+    let (_master, slave) = pair();
+    let child = session(slave, || {
+        let job = background_job(slave, || {
+            must(call!(SYS_ioctl, slave, libc::TIOCNOTTY as u32, 0));
+            fails(call!(SYS_ioctl, slave, libc::TIOCNOTTY as u32, 0), libc::ENOTTY);
+            fails(call!(SYS_ioctl, slave, libc::TIOCGPGRP as u32, &mut 0i32), libc::ENOTTY);
+            fails(own_terminal(), libc::ENXIO);
+            assert_eq!(proc_stat(getpid(), 7).as_deref(), Some("0"));
+            in_child(|| fails(own_terminal(), libc::ENXIO));
+            0
+        });
+        exits(job, 0);
+        must(own_terminal());
+        0
+    });
+    exits(child, 0);
 }

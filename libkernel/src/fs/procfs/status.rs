@@ -55,7 +55,7 @@ pub fn stat(subject: &Subject, text: &mut Text) -> Result<()> {
     let task = thread.as_ref().and_then(|thread| thread.task().cloned());
     let memory = subject.space().map(|space| space.usage()).unwrap_or_default();
     let (used, children) = (usage(subject), process.children_usage());
-    let terminal = process.session().terminal();
+    let terminal = process.terminal();
     let foreground = terminal.as_ref().and_then(|terminal| terminal.foreground()).map_or(-1, |pid| pid.raw());
     let attributes = task.as_ref().map(|task| crate::process::schedule::Attributes::of(task.parameters()));
     let nice = attributes.as_ref().map_or(0, |attributes| i32::from(attributes.nice));
