@@ -3,6 +3,7 @@
 
 use alloc::sync::Arc;
 
+use super::TerminalFile;
 use super::devices::{PTMX, PTYS};
 use super::pty::{Pty, SLAVE_MAJOR};
 use crate::fs::inode::{DirectoryEntry, FileSystem, Inode, Statistics};
@@ -101,7 +102,7 @@ impl Inode for Root {
 /// A device file.
 struct Node {
     attributes: Attributes,
-    /// Keeps the number from being used again while the file is known; the master hangs up, this does not.
+    /// The pseudo-terminal it was made for: once that is gone, another one may have its number. `None`: `ptmx`.
     pty: Option<Arc<Pty>>,
 }
 
@@ -136,7 +137,10 @@ impl Inode for Node {
     }
 
     fn open(&self, flags: OpenFlags, caller: &Caller<'_>) -> Result<Option<Arc<dyn FileObject>>> {
-        device::open(self.attributes.represents(), flags, caller).map(Some)
+        match &self.pty {
+            Some(pty) => Ok(Some(TerminalFile::open(pty.terminal()?, flags, caller)?)),
+            None => device::open(self.attributes.represents(), flags, caller).map(Some),
+        }
     }
 }
 

@@ -18,6 +18,7 @@ tests!("tty":
     minimum_and_time_rule_raw_reads,
     attributes_round_trip,
     closing_the_slave_is_eio_for_the_master,
+    a_slave_is_opened_by_its_own_name_only,
     nonblocking_read_is_eagain,
     poll_sees_lines,
     flow_stops_and_starts,
@@ -207,6 +208,19 @@ fn closing_the_slave_is_eio_for_the_master() {
     reads(master, b"last words");
     fails(read(master, &mut [0u8; 4]), libc::EIO);
     assert_eq!(must(poll(&[(master, libc::POLLIN)], 0))[0] & libc::POLLHUP, libc::POLLHUP);
+}
+
+fn a_slave_is_opened_by_its_own_name_only() {
+    let (master, slave) = pair();
+    let path = CString::new(format!("/proc/self/fd/{slave}")).unwrap_or_default();
+    let open_again = || open(&path, libc::O_RDWR | libc::O_NOCTTY, 0);
+    must(close(must(open_again())));
+    must(call!(SYS_mknodat, libc::AT_FDCWD, c"node", libc::S_IFCHR | 0o666, must(fstat(slave)).st_rdev));
+    fails(open(c"node", libc::O_RDWR | libc::O_NOCTTY, 0), libc::EIO);
+    must(close(master));
+    // The next pair may get the number.
+    let _other = pair();
+    fails(open_again(), libc::EIO);
 }
 
 fn nonblocking_read_is_eagain() {
