@@ -1,14 +1,17 @@
 //! Calls on one open file besides reading and writing: offsets, sizes, syncing, advice.
 #![forbid(unsafe_code)]
 
-use libkernel::fs::Fd;
+use alloc::sync::Arc;
+
 use libkernel::fs::open_file::Whence;
+use libkernel::fs::{Fd, OpenFile};
 use libkernel::{Errno, Result};
 use linux_raw_sys::general as linux;
 
-use super::Context;
 use super::files::{file, file_size_limit};
 use super::read_write::signal_for;
+use super::{Context, Outcome};
+use crate::task::cond_resched;
 
 /// lseek(2).
 pub fn lseek(cx: &mut Context, fd: Fd, distance: i64, whence: u32) -> Result<usize> {
@@ -44,8 +47,35 @@ pub(super) fn check_size(cx: &Context, size: u64) -> Result<()> {
     Ok(())
 }
 
-/// fallocate(2).
-pub fn fallocate(cx: &mut Context, fd: Fd, mode: u32, offset: i64, length: i64) -> Result<usize> {
+/// fallocate(2): what is done at once.
+pub fn fallocate(cx: &mut Context, fd: Fd, mode: u32, offset: i64, length: i64) -> Outcome {
+    match check_allocation(cx, fd, offset, length) {
+        Ok((file, offset, length)) => match file.inode().allocate(mode, offset, length) {
+            Ok(done) if done < length => Outcome::Block,
+            result => result.map(|_| 0).into(),
+        },
+        Err(error) => Err(error).into(),
+    }
+}
+
+/// fallocate(2) of so much that others have to run in between. What is allocated when it fails or a signal comes stays allocated.
+pub async fn fallocate_blocking(cx: &mut Context, fd: Fd, mode: u32, offset: i64, length: i64) -> Result<usize> {
+    let (file, mut at, mut left) = check_allocation(cx, fd, offset, length)?;
+    loop {
+        let done = file.inode().allocate(mode, at, left)?;
+        (at, left) = (at + done, left - done);
+        if left == 0 {
+            return Ok(0);
+        }
+        if cx.is_interrupted() {
+            return Err(Errno::EINTR);
+        }
+        cond_resched().await;
+    }
+}
+
+/// The file, and the range in it, that may be allocated.
+fn check_allocation(cx: &Context, fd: Fd, offset: i64, length: i64) -> Result<(Arc<OpenFile>, u64, u64)> {
     let file = file(cx, fd)?;
     file.check_writable()?;
     let offset = u64::try_from(offset).map_err(|_| Errno::EINVAL)?;
@@ -58,8 +88,7 @@ pub fn fallocate(cx: &mut Context, fd: Fd, mode: u32, offset: i64, length: i64) 
     }
     check_size(cx, offset.saturating_add(length))?;
     file.begin_change();
-    file.inode().allocate(mode, offset, length)?;
-    Ok(0)
+    Ok((file, offset, length))
 }
 
 /// fsync(2).

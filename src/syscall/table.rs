@@ -103,7 +103,7 @@ system_calls! {
     44 => fstatfs(fd: Fd, buffer: UserPtr<linux::statfs>) in mount;
     45 => truncate(path: UserPtr<u8>, size: i64) in path;
     46 => ftruncate(fd: Fd, size: i64) in file;
-    47 => fallocate(fd: Fd, mode: u32, offset: i64, length: i64) in file;
+    47 => fallocate(fd: Fd, mode: u32, offset: i64, length: i64) in file, fallocate_blocking;
     48 => faccessat(directory: Fd, path: UserPtr<u8>, mode: u32) in path;
     49 => chdir(path: UserPtr<u8>) in directory;
     50 => fchdir(fd: Fd) in directory;

@@ -312,11 +312,12 @@ pub trait Inode: Any + Send + Sync {
         Err(Errno::EINVAL)
     }
 
-    /// Allocates, or with the modes of fallocate(2) punches or zeroes, a range.
+    /// Allocates, or with the modes of fallocate(2) punches or zeroes, a range; returns how many bytes of it are done: the rest is for
+    /// another call, after others have had a turn. The size changes with the last one.
     ///
     /// # Errors
     /// `EOPNOTSUPP`, `ENOSPC`, `EFBIG`.
-    fn allocate(&self, mode: u32, offset: u64, length: u64) -> Result<()> {
+    fn allocate(&self, mode: u32, offset: u64, length: u64) -> Result<u64> {
         let _ = (mode, offset, length);
         Err(Errno::EOPNOTSUPP)
     }

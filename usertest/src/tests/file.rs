@@ -29,6 +29,7 @@ tests!("file":
     truncate_errors,
     file_size_limit_is_efbig_and_sigxfsz,
     fallocate_grows_and_punches,
+    fallocate_makes_room_for_later,
     fallocate_of_a_huge_hole_takes_no_time,
     copy_file_range_copies,
     copy_file_range_refuses_what_it_cannot_copy,
@@ -269,6 +270,21 @@ fn fallocate_grows_and_punches() {
     assert_eq!([0, PAGE, 2 * PAGE].map(|at| content[at]), [5, 0, 5]);
     fails(call!(SYS_fallocate, fd, 0, 0, 0), libc::EINVAL);
     fails(call!(SYS_fallocate, fd, 0, -1, 5), libc::EINVAL);
+}
+
+fn fallocate_makes_room_for_later() {
+    let fd = must(scratch_file(c"file", 0));
+    must(call!(SYS_fallocate, fd, libc::FALLOC_FL_KEEP_SIZE, 0, 1000 * PAGE));
+    let status = must(fstat(fd));
+    assert_eq!((status.st_size, status.st_blocks), (0, 1000 * PAGE as i64 / 512));
+    must(call!(SYS_fallocate, fd, 0, 10, 1200 * PAGE));
+    let status = must(fstat(fd));
+    assert_eq!((status.st_size, status.st_blocks), (1200 * PAGE as i64 + 10, 1201 * PAGE as i64 / 512));
+    assert!(must(read_file(c"file")).iter().all(|byte| *byte == 0));
+    must(ftruncate(fd, 0));
+    assert_eq!(must(fstat(fd)).st_blocks, 0);
+    fails(call!(SYS_fallocate, fd, 0, 0, 1usize << 50), libc::ENOSPC);
+    assert_eq!(must(fstat(fd)).st_blocks, 0, "nothing is taken for what cannot be had");
 }
 
 fn fallocate_of_a_huge_hole_takes_no_time() {

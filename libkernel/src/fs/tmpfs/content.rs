@@ -20,6 +20,9 @@ use crate::{Errno, Result};
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
+/// How many pages are made before others have a turn.
+const MADE_AT_ONCE: u64 = 256;
+
 /// The largest size of a file.
 pub const MAX_SIZE: u64 = i64::MAX as u64;
 
@@ -300,19 +303,25 @@ impl Content {
         Ok(())
     }
 
-    /// What fallocate(2) does: reserve, punch a hole, zero.
+    /// What fallocate(2) does: make pages, at most [`MADE_AT_ONCE`]; punch a hole; zero. Returns how many bytes are done.
     ///
     /// # Errors
     /// `EOPNOTSUPP`, `EFBIG`, `ENOSPC`, `EPERM` for a sealed file, `ENOMEM`.
-    pub fn allocate(&self, mode: u32, offset: u64, length: u64, usage: &Usage) -> Result<()> {
+    pub fn allocate(&self, mode: u32, offset: u64, length: u64, usage: &Usage) -> Result<u64> {
         let end = offset.checked_add(length).filter(|end| *end <= MAX_SIZE).ok_or(Errno::EFBIG)?;
         let keep_size = mode & linux::FALLOC_FL_KEEP_SIZE != 0;
         let mut data = self.data.lock();
         let size = self.size();
         match mode & !linux::FALLOC_FL_KEEP_SIZE {
             0 => {
-                if usage.free_pages() < length / PAGE {
+                let (first, last) = (offset / PAGE, end.div_ceil(PAGE));
+                if last - first > usage.free_pages().saturating_add(data.pages.count()) {
                     return Err(Errno::ENOSPC);
+                }
+                let stop = last.min(first + MADE_AT_ONCE);
+                (first..stop).try_for_each(|index| data.page(index, usage).map(drop))?;
+                if stop < last {
+                    return Ok(stop * PAGE - offset);
                 }
             }
             linux::FALLOC_FL_PUNCH_HOLE if keep_size => {
@@ -320,12 +329,13 @@ impl Content {
                 let end = end.min(size);
                 let (first, last) = (offset.div_ceil(PAGE), end / PAGE);
                 if first >= last || (data.initial.len() as u64) > offset {
-                    return data.zero(offset, end, usage);
+                    data.zero(offset, end, usage)?;
+                } else {
+                    data.zero(offset, first * PAGE, usage)?;
+                    data.zero(last * PAGE, end, usage)?;
+                    usage.release_pages(data.pages.remove(first, last - 1));
                 }
-                data.zero(offset, first * PAGE, usage)?;
-                data.zero(last * PAGE, end, usage)?;
-                usage.release_pages(data.pages.remove(first, last - 1));
-                return Ok(());
+                return Ok(length);
             }
             linux::FALLOC_FL_ZERO_RANGE => {
                 self.check_seals(linux::F_SEAL_WRITE | linux::F_SEAL_FUTURE_WRITE)?;
@@ -337,7 +347,7 @@ impl Content {
             self.check_seals(linux::F_SEAL_GROW)?;
             self.size.store(end, Relaxed);
         }
-        Ok(())
+        Ok(length)
     }
 
     /// The next offset from `offset` on that holds data, or that is a hole.

@@ -320,14 +320,14 @@ impl Inode for TmpInode {
         Ok(())
     }
 
-    fn allocate(&self, mode: u32, offset: u64, length: u64) -> Result<()> {
-        self.content()?.allocate(mode, offset, length, &self.shared.usage)?;
+    fn allocate(&self, mode: u32, offset: u64, length: u64) -> Result<u64> {
+        let done = self.content()?.allocate(mode, offset, length, &self.shared.usage)?;
         if mode & FALLOC_FL_PUNCH_HOLE != 0 {
             let page = PAGE_SIZE as u64;
             self.mappings.unmap_pages(self, offset.div_ceil(page)..offset.saturating_add(length) / page);
         }
         self.attributes.touch_modified();
-        Ok(())
+        Ok(done)
     }
 
     fn seek_content(&self, offset: u64, hole: bool) -> Result<u64> {

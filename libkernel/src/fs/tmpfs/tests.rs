@@ -307,6 +307,19 @@ fn a_deep_tree_is_dropped_without_recursion() {
 }
 
 #[test]
+fn allocation_makes_pages_by_steps_and_grows_the_file_with_the_last() {
+    let fs = Tmpfs::new("tmpfs", 1000 * PAGE_SIZE as u64, 10);
+    let new = NewInode { kind: FileType::Regular, permissions: 0o600, uid: 0, gid: 0, device: DeviceId::default() };
+    let file = fs.root_directory().create(b"file", &new).unwrap();
+    let page = PAGE_SIZE as u64;
+    assert_eq!(file.allocate(0, 0, 1001 * page), Err(Errno::ENOSPC));
+    assert_eq!(file.allocate(0, 5, 300 * page), Ok(256 * page - 5));
+    assert_eq!((file.size(), file.metadata().blocks), (0, 256 * page / 512));
+    assert_eq!(file.allocate(0, 256 * page, 44 * page + 5), Ok(44 * page + 5));
+    assert_eq!((file.size(), file.metadata().blocks), (300 * page + 5, 301 * page / 512));
+}
+
+#[test]
 fn zeroing_and_punching_take_as_long_as_there_is_content_not_size() {
     use linux_raw_sys::general::{FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE};
     static BORN: [u8; 5000] = [7; 5000];
@@ -317,7 +330,7 @@ fn zeroing_and_punching_take_as_long_as_there_is_content_not_size() {
         let file = fs.root_directory().create_from(format!("{mode}").as_bytes(), &new, &BORN).unwrap();
         file.truncate(huge).unwrap();
         file.write_at(WritePosition::At(huge - 3), u64::MAX, &mut SliceSource::new(b"abc")).unwrap();
-        file.allocate(mode, 1, huge - 2).unwrap();
+        assert_eq!(file.allocate(mode, 1, huge - 2), Ok(huge - 2));
         let byte = |at| {
             let mut byte = [9];
             file.read_at(at, &mut SliceSink::new(&mut byte)).unwrap();
