@@ -2,12 +2,12 @@
 #![forbid(unsafe_code)]
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use libkernel::fs::epoll::{Epoll, Report, as_epoll};
 use libkernel::fs::{Fd, OpenFlags, anonymous};
+use libkernel::io::IoSink;
 use libkernel::machine;
-use libkernel::memory::UserPtr;
+use libkernel::memory::{UserBuffer, UserBytes, UserPtr};
 use libkernel::poll;
 use libkernel::signal::SignalSet;
 use libkernel::task::interruptible;
@@ -21,6 +21,8 @@ use super::{Context, Outcome};
 
 /// The most that one wait reports; more comes with the next.
 const MOST: usize = 256;
+
+const EVENT_SIZE: usize = size_of::<linux::epoll_event>();
 
 /// epoll_create1(2).
 pub fn epoll_create1(cx: &mut Context, flags: u32) -> Result<usize> {
@@ -60,6 +62,13 @@ pub fn epoll_ctl(
     Ok(0)
 }
 
+/// Copies one event out; false where memory is missing: then the set keeps it.
+fn put(buffer: &mut UserBuffer, report: Report) -> bool {
+    // Built by hand: the structure has padding on this architecture.
+    let event = [u64::from(report.events.bits()), report.data].map(u64::to_ne_bytes);
+    buffer.put(event.as_flattened()) == EVENT_SIZE
+}
+
 /// Where the events go, and how many.
 #[derive(Clone, Copy)]
 struct Target {
@@ -75,27 +84,20 @@ impl Target {
 
     /// Delivers what is ready; `None` if nothing is.
     fn deliver(&self, cx: &Context, set: &Epoll) -> Option<Result<usize>> {
-        // Collected first: the program's memory may have to be made present, which is no matter for under the set's lock.
-        let mut reports: Vec<Report> = Vec::new();
-        if reports.try_reserve_exact(self.count).is_err() {
-            return Some(Err(Errno::ENOMEM));
-        }
-        let found = set.collect(self.count, &mut |report| {
-            reports.push(report);
-            true
-        });
-        if found == 0 {
-            return None;
-        }
-        let space = cx.thread.space();
-        for (index, report) in reports.iter().enumerate() {
-            // Built by hand: the structure has padding on this architecture.
-            let place = self.events.add(index).cast::<[u64; 2]>();
-            if space.write_value(place, [u64::from(report.events.bits()), report.data]).is_err() {
-                return Some(Err(Errno::EFAULT));
+        let mut buffer = match UserBuffer::new(self.events.cast(), self.count * EVENT_SIZE) {
+            Ok(buffer) => buffer,
+            Err(error) => return Some(Err(error)),
+        };
+        loop {
+            let found = set.collect(self.count, &mut |report| put(&mut buffer, report));
+            if found > 0 || !buffer.faulted() {
+                return (found > 0).then_some(Ok(found));
             }
+            if let Err(error) = buffer.resolve(&cx.thread.space()) {
+                return Some(Err(error));
+            }
+            buffer.seek(0);
         }
-        Some(Ok(found))
     }
 }
 

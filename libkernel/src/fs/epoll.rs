@@ -136,10 +136,19 @@ impl Wake for Signal {
 
 impl Ready {
     fn list(&self, signal: &Arc<Signal>) {
+        self.list_by(signal, VecDeque::push_back);
+    }
+
+    /// Puts back what was just taken off the front.
+    fn relist(&self, signal: &Arc<Signal>) {
+        self.list_by(signal, VecDeque::push_front);
+    }
+
+    fn list_by(&self, signal: &Arc<Signal>, push: fn(&mut VecDeque<Arc<Signal>>, Arc<Signal>)) {
         if !signal.listed.swap(true, Ordering::AcqRel) {
             let mut list = self.list.lock();
             debug_assert!(list.len() < list.capacity(), "room was reserved with the item");
-            list.push_back(signal.clone());
+            push(&mut list, signal.clone());
         }
     }
 }
@@ -333,7 +342,9 @@ impl Epoll {
         Ok(())
     }
 
-    /// Hands what is ready to `report` until it returns false, at most `most` items; returns how many.
+    /// Hands what is ready to `report` until it returns false, at most `most` items; returns how many it took.
+    ///
+    /// What `report` does not take is as ready as it was before, for the next call. The items are locked meanwhile.
     pub fn collect(&self, most: usize, report: &mut dyn FnMut(Report) -> bool) -> usize {
         let mut items = self.items.lock();
         let mut left = self.ready.list.lock().len();
@@ -358,7 +369,7 @@ impl Epoll {
                 continue;
             }
             if !report(Report { events, data: item.interest.data }) {
-                self.ready.list(&signal);
+                self.ready.relist(&signal);
                 break;
             }
             count += 1;

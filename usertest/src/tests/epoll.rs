@@ -15,6 +15,7 @@ tests!("epoll":
     epoll_can_be_polled_and_nested,
     epoll_wait_wakes_and_times_out,
     epoll_returns_at_most_what_fits_and_rotates,
+    epoll_keeps_what_could_not_be_copied_out,
     epoll_wakes_one_of_many_waiters_for_edge,
     epoll_sets_are_not_nested_without_end,
     epoll_circles_are_refused_to_two_at_once [30],
@@ -162,6 +163,24 @@ fn epoll_returns_at_most_what_fits_and_rotates() {
     found.sort();
     found.dedup();
     assert_eq!(found.len(), 5, "some ready descriptors are never reported");
+}
+
+fn epoll_keeps_what_could_not_be_copied_out() {
+    let poller = epoll();
+    let pipes = [must(pipe()), must(pipe()), must(pipe())];
+    let readers = pipes.map(|(reader, _)| reader);
+    for ((reader, writer), mode) in pipes.iter().zip([ET, ET | ONESHOT, 0]) {
+        add(poller, *reader, IN | mode);
+        must(write(*writer, b"x"));
+    }
+    fails(call!(SYS_epoll_pwait, poller, 8, 3, 0, 0, 8), libc::EFAULT);
+    // Memory that ends behind the first event: that one is delivered, the others stay.
+    let pages = must(anonymous(2 * PAGE));
+    must(munmap(pages + PAGE, PAGE));
+    let last = pages + PAGE - size_of::<Event>();
+    assert_eq!(must(call!(SYS_epoll_pwait, poller, last, 3, 0, 0, 8)), 1);
+    assert_eq!(wait_for(poller, 3, 0), [(readers[1], IN), (readers[2], IN)]);
+    assert_eq!(wait_for(poller, 3, 0), [(readers[2], IN)]);
 }
 
 fn epoll_wakes_one_of_many_waiters_for_edge() {

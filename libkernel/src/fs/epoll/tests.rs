@@ -48,6 +48,19 @@ fn level_edge_and_one_shot_report_as_often_as_they_should() {
 }
 
 #[test]
+fn what_is_not_taken_stays_ready() {
+    let set = Epoll::new();
+    let files = [event(), event(), event()];
+    for (data, (file, mode)) in files.iter().zip([EPOLLET, EPOLLONESHOT, 0]).enumerate() {
+        set.add(Fd(data as i32), file, EPOLLIN | mode, data as u64).unwrap();
+        signal(file);
+    }
+    assert_eq!(set.collect(10, &mut |report| report.data == 0), 1);
+    assert_eq!(wait(&set), [1, 2]);
+    assert_eq!(wait(&set), [2]);
+}
+
+#[test]
 fn items_are_added_once_removed_once_and_go_with_their_file() {
     let set = Epoll::new();
     let file = event();
