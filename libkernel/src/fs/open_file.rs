@@ -4,12 +4,14 @@
 //! files and directories it works on the inode directly; everything else brings a [`FileObject`]. Operations never sleep.
 #![forbid(unsafe_code)]
 
+mod directory;
+
 use alloc::sync::Arc;
 use core::any::Any;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::file_object::FileObject;
-use super::inode::{DirectoryEntry, Inode, WritePosition};
+use super::inode::{Inode, WritePosition};
 use super::metadata::{Attributes, FileType};
 use super::mount::{MountFlags, Path};
 use super::open_flags::OpenFlags;
@@ -352,50 +354,6 @@ impl OpenFile {
     #[must_use]
     pub fn offset(&self) -> u64 {
         *self.offset.lock()
-    }
-
-    /// Hands the next directory entries to `emit` until it returns false; the offset moves past those that were taken.
-    /// `.` and `..` come first.
-    ///
-    /// # Errors
-    /// `ENOTDIR`, `EBADF`, `ENOENT` in a directory that was removed.
-    pub fn read_directory(&self, emit: &mut dyn FnMut(&DirectoryEntry<'_>) -> bool) -> Result<()> {
-        self.check_readable()?;
-        let inode = self.inode();
-        if inode.attributes().kind() != FileType::Directory {
-            return Err(Errno::ENOTDIR);
-        }
-        if self.path.dentry.is_removed() {
-            return Err(Errno::ENOENT);
-        }
-        let mut offset = self.offset.lock();
-        let parent = self.path.dentry.parent();
-        let dots = [
-            (&b"."[..], inode.attributes().ino()),
-            (b"..", parent.as_ref().unwrap_or(&self.path.dentry).inode().attributes().ino()),
-        ];
-        for (position, (name, ino)) in (1u64..).zip(dots) {
-            if *offset < position {
-                if !emit(&DirectoryEntry { name, ino, kind: FileType::Directory, next: position }) {
-                    return Ok(());
-                }
-                *offset = position;
-            }
-        }
-        // The file system counts from 0, the open file from behind the dots.
-        let mut at = *offset;
-        let result = inode.read_directory(at.saturating_sub(2), &mut |entry| {
-            let next = entry.next.saturating_add(2);
-            let taken = emit(&DirectoryEntry { next, ..*entry });
-            if taken {
-                at = next;
-            }
-            taken
-        });
-        *offset = at;
-        drop(offset);
-        self.touch_accessed(&**inode);
-        result
     }
 
     /// Registers for changes of readiness, then tells what is ready. Regular files and directories always are.
