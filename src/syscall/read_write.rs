@@ -23,6 +23,9 @@ use super::files::{file, file_size_limit};
 use super::outcome::partial;
 use super::{Context, Outcome};
 
+/// `RWF_NOAPPEND` of pwritev2(2), which the library of constants does not know yet.
+const NO_APPEND: u32 = 0x20;
+
 /// Which way a call goes, and where in the file: at its own offset, or at one of the call's.
 #[derive(Clone, Copy)]
 enum Call {
@@ -30,6 +33,14 @@ enum Call {
     Write,
     ReadAt(u64),
     WriteAt(u64),
+    /// As these two, but to the end of the file just where `append` says so, whatever `O_APPEND` says.
+    WriteAs {
+        append: bool,
+    },
+    WriteAtAs {
+        position: u64,
+        append: bool,
+    },
 }
 
 impl Call {
@@ -37,8 +48,8 @@ impl Call {
     #[inline]
     fn fits(self, length: usize) -> bool {
         match self {
-            Self::Read | Self::Write => true,
-            Self::ReadAt(position) | Self::WriteAt(position) => {
+            Self::Read | Self::Write | Self::WriteAs { .. } => true,
+            Self::ReadAt(position) | Self::WriteAt(position) | Self::WriteAtAs { position, .. } => {
                 position.saturating_add(length as u64) <= i64::MAX as u64
             }
         }
@@ -83,6 +94,10 @@ impl<B: UserBytes> Work<B> {
             Call::Write => file.write(limit(thread, file), bytes),
             Call::ReadAt(position) => file.read_at(position.saturating_add(done), bytes),
             Call::WriteAt(position) => file.write_at(position.saturating_add(done), limit(thread, file), bytes),
+            Call::WriteAs { append } => file.write_or_append(None, append, limit(thread, file), bytes),
+            Call::WriteAtAs { position, append } => {
+                file.write_or_append(Some(position.saturating_add(done)), append, limit(thread, file), bytes)
+            }
         }
     }
 
@@ -264,23 +279,30 @@ fn vector_transfer(
     call: Call,
     vector: UserPtr<iovec>,
     count: usize,
+    flags: u32,
 ) -> Result<Transfer<UserSlice>> {
     let file = file(cx, fd)?;
     let bytes = UserSlice::from_iovec(&cx.thread.space(), vector, count)?;
     if !call.fits(bytes.left()) {
         return Err(Errno::EINVAL);
     }
+    if flags != 0 && bytes.left() > 0 {
+        check_flags(&file, flags)?;
+    }
     Ok(Transfer { file, work: Work { call, bytes, done: 0 } })
 }
 
 /// A call with a vector of buffers: the synchronous part.
-fn start_vector(cx: &mut Context, fd: Fd, call: Call, vector: UserPtr<iovec>, count: usize) -> Outcome {
-    let mut transfer = match vector_transfer(cx, fd, call, vector, count) {
+fn start_vector(cx: &mut Context, fd: Fd, call: Call, vector: UserPtr<iovec>, count: usize, flags: u32) -> Outcome {
+    let mut transfer = match vector_transfer(cx, fd, call, vector, count, flags) {
         Ok(transfer) => transfer,
         Err(error) => return Outcome::Done(Err(error)),
     };
     match transfer.work.step(&cx.thread, &transfer.file) {
         Step::Done(result) => Outcome::Done(result),
+        Step::Again | Step::Wait if flags & linux::RWF_NOWAIT != 0 => {
+            Outcome::Done(partial(transfer.work.done, Errno::EAGAIN))
+        }
         Step::Again | Step::Wait => {
             cx.progress = transfer.work.done;
             Outcome::Block
@@ -289,8 +311,15 @@ fn start_vector(cx: &mut Context, fd: Fd, call: Call, vector: UserPtr<iovec>, co
 }
 
 /// A call with a vector of buffers: the waiting part.
-async fn finish_vector(cx: &mut Context, fd: Fd, call: Call, vector: UserPtr<iovec>, count: usize) -> Result<usize> {
-    let mut transfer = vector_transfer(cx, fd, call, vector, count)?;
+async fn finish_vector(
+    cx: &mut Context,
+    fd: Fd,
+    call: Call,
+    vector: UserPtr<iovec>,
+    count: usize,
+    flags: u32,
+) -> Result<usize> {
+    let mut transfer = vector_transfer(cx, fd, call, vector, count, flags)?;
     transfer.work.done = cx.progress;
     transfer.work.bytes.seek(cx.progress);
     transfer.finish(&cx.thread).await
@@ -317,13 +346,42 @@ fn at(offset: i64) -> Result<u64> {
     u64::try_from(offset).map_err(|_| Errno::EINVAL)
 }
 
-/// The offset of preadv2(2): -1 is the file's own.
-fn at_or_current(offset: i64, flags: u32, current: Call, elsewhere: fn(u64) -> Call) -> Result<Call> {
-    const KNOWN: u32 = linux::RWF_HIPRI | linux::RWF_DSYNC | linux::RWF_SYNC | linux::RWF_NOWAIT | linux::RWF_APPEND;
+/// The offset of preadv2(2); `None` is the file's own.
+fn at_or_own(offset: i64) -> Result<Option<u64>> {
+    if offset == -1 { Ok(None) } else { at(offset).map(Some) }
+}
+
+fn read_call(offset: i64) -> Result<Call> {
+    Ok(at_or_own(offset)?.map_or(Call::Read, Call::ReadAt))
+}
+
+fn write_call(offset: i64, flags: u32) -> Result<Call> {
+    let append = match flags & (linux::RWF_APPEND | NO_APPEND) {
+        0 => None,
+        flag => Some(flag == linux::RWF_APPEND),
+    };
+    Ok(match (at_or_own(offset)?, append) {
+        (None, None) => Call::Write,
+        (Some(position), None) => Call::WriteAt(position),
+        (None, Some(append)) => Call::WriteAs { append },
+        (Some(position), Some(append)) => Call::WriteAtAs { position, append },
+    })
+}
+
+/// The flags of preadv2(2). Nothing here polls a device or has to be brought to a disk.
+fn check_flags(file: &OpenFile, flags: u32) -> Result<()> {
+    const KNOWN: u32 =
+        linux::RWF_HIPRI | linux::RWF_DSYNC | linux::RWF_SYNC | linux::RWF_NOWAIT | linux::RWF_APPEND | NO_APPEND;
     if flags & !KNOWN != 0 {
         return Err(Errno::EOPNOTSUPP);
     }
-    if offset == -1 { Ok(current) } else { at(offset).map(elsewhere) }
+    if flags & linux::RWF_APPEND != 0 && flags & NO_APPEND != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if flags & linux::RWF_NOWAIT != 0 && !file.knows_no_wait() {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    Ok(())
 }
 
 macro_rules! calls {
@@ -352,12 +410,12 @@ calls! {
 }
 
 macro_rules! vector_calls {
-    ($($(#[$doc:meta])* $name:ident / $blocking:ident ($($argument:ident: $type:ty),*): $call:expr;)*) => {
+    ($($(#[$doc:meta])* $name:ident / $blocking:ident ($($argument:ident: $type:ty),*): $call:expr, $flags:expr;)*) => {
         $(
             $(#[$doc])*
             pub fn $name(cx: &mut Context, fd: Fd, vector: UserPtr<iovec>, count: usize $(, $argument: $type)*) -> Outcome {
                 match $call {
-                    Ok(call) => start_vector(cx, fd, call, vector, count),
+                    Ok(call) => start_vector(cx, fd, call, vector, count, $flags),
                     Err(error) => Outcome::Done(Err(error)),
                 }
             }
@@ -371,7 +429,7 @@ macro_rules! vector_calls {
                 $(, $argument: $type)*
             ) -> Result<usize> {
                 let call = $call?;
-                finish_vector(cx, fd, call, vector, count).await
+                finish_vector(cx, fd, call, vector, count, $flags).await
             }
         )*
     };
@@ -379,15 +437,15 @@ macro_rules! vector_calls {
 
 vector_calls! {
     /// readv(2).
-    readv / readv_blocking(): Ok::<_, Errno>(Call::Read);
+    readv / readv_blocking(): Ok::<_, Errno>(Call::Read), 0;
     /// writev(2).
-    writev / writev_blocking(): Ok::<_, Errno>(Call::Write);
+    writev / writev_blocking(): Ok::<_, Errno>(Call::Write), 0;
     /// preadv(2).
-    preadv / preadv_blocking(offset: i64): at(offset).map(Call::ReadAt);
+    preadv / preadv_blocking(offset: i64): at(offset).map(Call::ReadAt), 0;
     /// pwritev(2).
-    pwritev / pwritev_blocking(offset: i64): at(offset).map(Call::WriteAt);
+    pwritev / pwritev_blocking(offset: i64): at(offset).map(Call::WriteAt), 0;
     /// preadv2(2).
-    preadv2 / preadv2_blocking(offset: i64, _high: usize, flags: u32): at_or_current(offset, flags, Call::Read, Call::ReadAt);
+    preadv2 / preadv2_blocking(offset: i64, _high: usize, flags: u32): read_call(offset), flags;
     /// pwritev2(2).
-    pwritev2 / pwritev2_blocking(offset: i64, _high: usize, flags: u32): at_or_current(offset, flags, Call::Write, Call::WriteAt);
+    pwritev2 / pwritev2_blocking(offset: i64, _high: usize, flags: u32): write_call(offset, flags), flags;
 }

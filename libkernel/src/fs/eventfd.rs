@@ -68,6 +68,10 @@ impl FileObject for EventFd {
         Ok(8)
     }
 
+    fn knows_no_wait(&self) -> bool {
+        true
+    }
+
     fn poll(&self, table: &mut PollTable<'_>) -> PollEvents {
         table.register(&self.changed);
         let count = *self.count.lock();

@@ -113,6 +113,11 @@ pub trait FileObject: Any + Send + Sync {
         true
     }
 
+    /// Whether a single operation can be asked not to wait (`RWF_NOWAIT` of preadv2(2)).
+    fn knows_no_wait(&self) -> bool {
+        false
+    }
+
     /// Whether it can be waited for at all; epoll(7) refuses what cannot.
     fn can_poll(&self) -> bool {
         true

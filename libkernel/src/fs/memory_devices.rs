@@ -146,6 +146,10 @@ impl FileObject for MemoryDevice {
         if self.kind == Kind::Log { PollEvents::WRITABLE } else { PollEvents::READABLE | PollEvents::WRITABLE }
     }
 
+    fn knows_no_wait(&self) -> bool {
+        matches!(self.kind, Kind::Null | Kind::Zero | Kind::Random)
+    }
+
     fn ioctl(&self, request: u32, argument: usize, user: &dyn UserAccess, _caller: &Caller<'_>) -> Result<usize> {
         if self.kind != Kind::Random || request != GET_ENTROPY_COUNT {
             return Err(Errno::ENOTTY);

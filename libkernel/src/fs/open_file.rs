@@ -162,6 +162,12 @@ impl OpenFile {
         self.set_flags(flags);
     }
 
+    /// Whether one operation can be asked not to wait (`RWF_NOWAIT`).
+    #[must_use]
+    pub fn knows_no_wait(&self) -> bool {
+        self.object.as_ref().is_some_and(|object| object.knows_no_wait())
+    }
+
     /// Whether operations fail with `EAGAIN` rather than wait.
     #[must_use]
     #[inline]
@@ -259,11 +265,16 @@ impl OpenFile {
         self.check_writable()?;
         match &self.object {
             Some(object) if self.is_stream() => object.write(source),
-            _ => self.write_on(limit, source),
+            _ => self.write_on(self.appends(), limit, source),
         }
     }
 
-    fn write_on(&self, limit: u64, source: &mut dyn IoSource) -> Result<usize> {
+    #[inline]
+    fn appends(&self) -> bool {
+        self.flags.load(Relaxed) & OpenFlags::APPEND.bits() != 0
+    }
+
+    fn write_on(&self, append: bool, limit: u64, source: &mut dyn IoSource) -> Result<usize> {
         if self.object.is_none() && source.remaining() > 0 {
             self.begin_change();
         }
@@ -273,7 +284,6 @@ impl OpenFile {
             *offset += count as u64;
             return Ok(count);
         }
-        let append = self.flags.load(Relaxed) & OpenFlags::APPEND.bits() != 0;
         let position = if append { WritePosition::Append } else { WritePosition::At(*offset) };
         let (count, end) = self.inode().write_at(position, limit, source)?;
         *offset = end;
@@ -285,6 +295,29 @@ impl OpenFile {
     /// # Errors
     /// As [`write`](Self::write); `ESPIPE` for what has no offsets.
     pub fn write_at(&self, offset: u64, limit: u64, source: &mut dyn IoSource) -> Result<usize> {
+        self.write_there(offset, self.appends(), limit, source)
+    }
+
+    /// Writes as [`write_at`](Self::write_at), or without an offset as [`write`](Self::write), but to the end just where `append` says so
+    /// (pwritev2(2)).
+    ///
+    /// # Errors
+    /// As these two.
+    pub fn write_or_append(
+        &self,
+        offset: Option<u64>,
+        append: bool,
+        limit: u64,
+        source: &mut dyn IoSource,
+    ) -> Result<usize> {
+        match offset {
+            Some(offset) => self.write_there(offset, append, limit, source),
+            None if self.is_stream() => self.write(limit, source),
+            None => self.check_writable().and_then(|()| self.write_on(append, limit, source)),
+        }
+    }
+
+    fn write_there(&self, offset: u64, append: bool, limit: u64, source: &mut dyn IoSource) -> Result<usize> {
         self.check_positional()?;
         self.check_writable()?;
         if let Some(object) = &self.object {
@@ -293,7 +326,6 @@ impl OpenFile {
         if source.remaining() > 0 {
             self.begin_change();
         }
-        let append = self.flags().contains(OpenFlags::APPEND);
         let position = if append { WritePosition::Append } else { WritePosition::At(offset) };
         Ok(self.inode().write_at(position, limit, source)?.0)
     }

@@ -323,6 +323,10 @@ impl FileObject for PipeEnd {
         events
     }
 
+    fn knows_no_wait(&self) -> bool {
+        true
+    }
+
     fn readable_bytes(&self) -> Result<usize> {
         Ok(self.pipe.ring.lock().length)
     }

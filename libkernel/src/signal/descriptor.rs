@@ -60,6 +60,10 @@ impl FileObject for SignalFile {
         if moved == 0 { Err(Errno::EAGAIN) } else { Ok(moved) }
     }
 
+    fn knows_no_wait(&self) -> bool {
+        true
+    }
+
     fn poll(&self, table: &mut PollTable<'_>) -> PollEvents {
         let Some(thread) = process::current() else { return PollEvents::empty() };
         table.register(thread.process().signals().arrived());

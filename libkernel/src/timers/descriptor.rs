@@ -80,6 +80,10 @@ impl FileObject for TimerFile {
         Ok(8)
     }
 
+    fn knows_no_wait(&self) -> bool {
+        true
+    }
+
     fn poll(&self, table: &mut PollTable<'_>) -> PollEvents {
         table.register(&self.expired);
         if self.state.lock().schedule.is_due(machine::monotonic_ns()) { PollEvents::IN } else { PollEvents::empty() }

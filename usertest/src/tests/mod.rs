@@ -42,6 +42,7 @@ mod thread;
 mod time;
 mod torture;
 mod tty;
+mod vector;
 mod visible;
 mod wait;
 
@@ -104,6 +105,7 @@ const AREAS: &[&[Test]] = &[
     socket_name::TESTS,
     socket_message::TESTS,
     file::TESTS,
+    vector::TESTS,
     lock::TESTS,
     log::TESTS,
     descriptor::TESTS,

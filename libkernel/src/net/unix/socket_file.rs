@@ -89,6 +89,10 @@ impl FileObject for Socket {
         done == 0 && self.own.kind == SocketType::Stream
     }
 
+    fn knows_no_wait(&self) -> bool {
+        true
+    }
+
     fn poll(&self, table: &mut PollTable<'_>) -> PollEvents {
         let own = &self.own;
         table.register(&own.readable);
