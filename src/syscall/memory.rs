@@ -117,6 +117,11 @@ fn request(cx: &Context, address: u64, length: u64, prot: u32, flags: u32, fd: F
         if !readable || shared && protection.contains(Protection::WRITE) && !writable {
             return Err(Errno::EACCES);
         }
+        let executable = file.path().allows_execution();
+        if !executable && protection.contains(Protection::EXECUTE) {
+            return Err(Errno::EPERM);
+        }
+        request.flags.set(VmaFlags::NEVER_EXECUTE, !executable);
         let source = file.page_source()?;
         let writer = if shared && writable { source.writer() } else { Ok(None) };
         // A sealed file can still be mapped to be read.

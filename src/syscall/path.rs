@@ -256,6 +256,9 @@ pub fn faccessat2(cx: &mut Context, directory: Fd, path: UserPtr<u8>, mode: u32,
             base => walk::resolve(&caller, base.as_ref(), text, last)?,
         };
         let attributes = path.inode().attributes();
+        if access.contains(Access::EXECUTE) && attributes.kind() == FileType::Regular && !path.allows_execution() {
+            return Err(Errno::EACCES);
+        }
         if access.contains(Access::WRITE) && matches!(attributes.kind(), FileType::Regular | FileType::Directory) {
             path.mount.check_writable()?;
         }

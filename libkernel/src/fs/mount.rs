@@ -174,6 +174,13 @@ impl Path {
         self.dentry.inode()
     }
 
+    /// Whether its mount lets programs be executed.
+    #[must_use]
+    #[inline]
+    pub fn allows_execution(&self) -> bool {
+        !self.mount.flags().contains(MountFlags::NO_EXECUTE)
+    }
+
     /// Whether both lead to the same entry through the same mount.
     #[must_use]
     pub fn is_same(&self, other: &Path) -> bool {

@@ -50,6 +50,17 @@ bitflags! {
         const KERNEL = 1 << 9;
         /// Does not count against commit limits (`MAP_NORESERVE`).
         const NO_RESERVE = 1 << 10;
+        /// `mprotect` may not make it executable: a file of a mount from which nothing is executed.
+        const NEVER_EXECUTE = 1 << 11;
+    }
+}
+
+impl VmaFlags {
+    /// Whether a mapping with these flags may never have that protection.
+    #[must_use]
+    pub fn forbid(self, protection: Protection) -> bool {
+        protection.contains(Protection::WRITE) && self.contains(Self::NEVER_WRITE)
+            || protection.contains(Protection::EXECUTE) && self.contains(Self::NEVER_EXECUTE)
     }
 }
 

@@ -17,6 +17,7 @@ tests!("mount":
     busy_mounts_are_ebusy,
     bind_mounts_show_the_same_files,
     mount_by_others_is_eperm,
+    nothing_is_executed_from_a_noexec_mount,
     statfs_knows_its_kind,
     mknod_makes_devices_and_fifos,
     deep_paths_work,
@@ -136,6 +137,27 @@ fn mount_by_others_is_eperm() {
         become_user(1000);
         fails(mount(c"tmpfs", c"m", c"tmpfs", 0), libc::EPERM);
     });
+}
+
+fn nothing_is_executed_from_a_noexec_mount() {
+    must(mkdir(c"m", 0o755));
+    must(mount(c"tmpfs", c"m", c"tmpfs", libc::MS_NOEXEC));
+    must(write_file(c"m/file", b"#!/bin/sh\n"));
+    must(chmod(c"m/file", 0o755));
+    let access = |path: &std::ffi::CStr, mode| call!(SYS_faccessat2, libc::AT_FDCWD, path, mode, libc::AT_EACCESS);
+    fails(access(c"m/file", libc::X_OK), libc::EACCES);
+    fails(call!(SYS_faccessat, libc::AT_FDCWD, c"m/file", libc::X_OK), libc::EACCES);
+    must(access(c"m/file", libc::R_OK | libc::W_OK));
+    must(access(c"m", libc::X_OK));
+    let file = must(open(c"m/file", libc::O_RDWR, 0));
+    let map = |prot| mmap(0, PAGE, prot, libc::MAP_PRIVATE, file, 0);
+    fails(map(libc::PROT_READ | libc::PROT_EXEC), libc::EPERM);
+    fails(mmap(0, PAGE, libc::PROT_READ | libc::PROT_EXEC, libc::MAP_SHARED, file, 0), libc::EPERM);
+    let at = must(map(libc::PROT_READ));
+    fails(mprotect(at, PAGE, libc::PROT_READ | libc::PROT_EXEC), libc::EACCES);
+    must(mprotect(at, PAGE, RW));
+    let written_only = must(open(c"m/file", libc::O_WRONLY, 0));
+    fails(mmap(0, PAGE, libc::PROT_EXEC, libc::MAP_PRIVATE, written_only, 0), libc::EACCES);
 }
 
 fn statfs_knows_its_kind() {

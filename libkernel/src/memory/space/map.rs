@@ -305,7 +305,7 @@ impl State {
             if vma.start > reached {
                 break;
             }
-            if protection.contains(Protection::WRITE) && vma.flags.contains(VmaFlags::NEVER_WRITE) {
+            if vma.flags.forbid(protection) {
                 error = Some(Errno::EACCES);
                 break;
             }

@@ -213,7 +213,7 @@ fn open(path: Path, credentials: &Credentials) -> Result<Executable> {
     let inode = path.inode().clone();
     let attributes = inode.attributes();
     let mount_flags = path.mount.flags();
-    if attributes.kind() != FileType::Regular || mount_flags.contains(MountFlags::NO_EXECUTE) {
+    if attributes.kind() != FileType::Regular || !path.allows_execution() {
         return Err(Errno::EACCES);
     }
     permission::check(attributes, credentials, Access::EXECUTE)?;
