@@ -220,6 +220,18 @@ impl Dentry {
         (Children { table: first }, second.map(|table| Children { table }))
     }
 
+    /// Calls `action` while nobody can remove or move this entry.
+    pub fn in_place<R>(&self, action: impl FnOnce() -> R) -> R {
+        loop {
+            let Some(parent) = self.parent() else { return action() };
+            let _still = parent.lock_children();
+            // It may have been moved before the lock was there.
+            if self.parent().is_some_and(|now| Arc::ptr_eq(&now, &parent)) {
+                return action();
+            }
+        }
+    }
+
     /// What the cache knows of `name` in this directory. It may miss what is being changed; then [`child`](Self::child) knows.
     #[inline]
     pub fn cached<'g>(&'g self, guard: &'g ReadGuard, name: &[u8]) -> Option<Cached<'g>> {

@@ -73,7 +73,7 @@ pub struct Path {
 
 static NEXT_ID: AtomicU32 = AtomicU32::new(1);
 
-/// All mounts that cover something, by the mount and the entry that they cover.
+/// All mounts that cover something, by the mount and the entry that they cover. Taken after the children of a directory.
 static TABLE: SpinLock<BTreeMap<(u32, usize), Arc<Mount>>> = SpinLock::new(BTreeMap::new());
 
 /// The mount that is the root of everything, for the list of mounts.
@@ -300,21 +300,23 @@ pub fn attach(mount: &Arc<Mount>, mut place: Path) -> Result<()> {
     if is_directory(&place.dentry) != is_directory(&mount.root) {
         return Err(Errno::ENOTDIR);
     }
-    if place.dentry.is_removed() {
-        return Err(Errno::ENOENT);
-    }
     if !place.dentry.can_be_covered() {
         return Err(Errno::EBUSY);
     }
-    let mut table = TABLE.lock();
-    if table.contains_key(&place.key()) {
-        return Err(Errno::EBUSY);
-    }
-    place.dentry.add_mount();
-    table.insert(place.key(), mount.clone());
-    drop(table);
-    *mount.place.lock() = Some(place);
-    Ok(())
+    // Whoever removes or moves a name looks for mounts with the same lock held.
+    place.dentry.in_place(|| {
+        if place.dentry.is_removed() {
+            return Err(Errno::ENOENT);
+        }
+        let mut table = TABLE.lock();
+        if table.contains_key(&place.key()) {
+            return Err(Errno::EBUSY);
+        }
+        place.dentry.add_mount();
+        table.insert(place.key(), mount.clone());
+        *mount.place.lock() = Some(place.clone());
+        Ok(())
+    })
 }
 
 /// Takes the mount whose root `path` is out of the tree. `lazy` does so though it is in use.

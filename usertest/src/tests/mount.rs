@@ -18,6 +18,7 @@ tests!("mount":
     bind_mounts_show_the_same_files,
     mount_by_others_is_eperm,
     nothing_is_executed_from_a_noexec_mount,
+    mount_and_rmdir_of_one_directory_have_one_winner [30],
     statfs_knows_its_kind,
     mknod_makes_devices_and_fifos,
     deep_paths_work,
@@ -158,6 +159,34 @@ fn nothing_is_executed_from_a_noexec_mount() {
     must(mprotect(at, PAGE, RW));
     let written_only = must(open(c"m/file", libc::O_WRONLY, 0));
     fails(mmap(0, PAGE, libc::PROT_EXEC, libc::MAP_PRIVATE, written_only, 0), libc::EACCES);
+}
+
+fn mount_and_rmdir_of_one_directory_have_one_winner() {
+    let barrier = std::sync::Barrier::new(2);
+    let rounds = 300;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..rounds {
+                barrier.wait();
+                let removed = rmdir(c"m");
+                assert!(matches!(removed, Ok(()) | Err(Errno(libc::EBUSY))), "{removed:?}");
+                barrier.wait();
+            }
+        });
+        for _ in 0..rounds {
+            must(mkdir(c"m", 0o755));
+            barrier.wait();
+            let mounted = mount(c"tmpfs", c"m", c"tmpfs", 0);
+            barrier.wait();
+            match mounted {
+                Ok(_) => {
+                    must(umount(c"m"));
+                    must(rmdir(c"m"));
+                }
+                Err(error) => assert_eq!(error, Errno(libc::ENOENT)),
+            }
+        }
+    });
 }
 
 fn statfs_knows_its_kind() {

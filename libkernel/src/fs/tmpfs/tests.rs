@@ -1,5 +1,7 @@
 //! tmpfs through the VFS: what programs see.
 
+extern crate std;
+
 use alloc::sync::Arc;
 
 use linux_raw_sys::general::FALLOC_FL_PUNCH_HOLE;
@@ -7,6 +9,7 @@ use linux_raw_sys::general::FALLOC_FL_PUNCH_HOLE;
 use super::*;
 use crate::Errno;
 use crate::fs::inode::{NewInode, RenameMode, WritePosition};
+use crate::fs::mount::{Mount, attach, detach};
 use crate::fs::namespace;
 use crate::fs::open::open;
 use crate::fs::open_file::{OpenFile, Whence};
@@ -232,9 +235,9 @@ fn permissions_hold_for_users() {
 fn the_size_limit_holds_and_the_file_size_limit_too() {
     let world = World::new();
     let fs = Tmpfs::new("tmpfs", 8192, 10);
-    let mount = crate::fs::mount::Mount::detached(fs, "x");
+    let mount = Mount::detached(fs, "x");
     world.mkdir("/m").unwrap();
-    crate::fs::mount::attach(&mount, resolve(&world.caller(), None, b"/m", LastLink::Follow).unwrap()).unwrap();
+    attach(&mount, resolve(&world.caller(), None, b"/m", LastLink::Follow).unwrap()).unwrap();
     let file = world.open("/m/f", CREATE).unwrap();
     assert_eq!(file.write(u64::MAX, &mut SliceSource::new(&[1; 10_000])), Ok(8192));
     assert_eq!(file.write(u64::MAX, &mut SliceSource::new(&[1; 10])), Err(Errno::ENOSPC));
@@ -246,8 +249,37 @@ fn the_size_limit_holds_and_the_file_size_limit_too() {
     drop(file);
     let _ = world.remove("/m/f");
     let mounted = resolve(&world.caller(), None, b"/m", LastLink::Follow).unwrap();
-    crate::fs::mount::detach(mounted, true).unwrap();
+    detach(mounted, true).unwrap();
     world.rmdir("/m").unwrap();
+}
+
+#[test]
+fn a_directory_is_covered_or_removed_but_never_both() {
+    let world = World::new();
+    let barrier = std::sync::Barrier::new(2);
+    let at = || resolve(&world.caller(), None, b"/m", LastLink::Follow).unwrap();
+    std::thread::scope(|scope| {
+        let remover = scope.spawn(|| {
+            let race = |_| (barrier.wait(), world.rmdir("/m"), barrier.wait()).1.is_ok();
+            (0..2000).map(race).collect::<Vec<_>>()
+        });
+        let cover = |_| {
+            world.mkdir("/m").unwrap();
+            let (mount, place) = (Mount::detached(Tmpfs::new("tmpfs", 8192, 10), "x"), at());
+            barrier.wait();
+            let covered = attach(&mount, place).is_ok();
+            barrier.wait();
+            if covered {
+                drop(mount);
+                detach(at(), false).unwrap();
+                world.rmdir("/m").unwrap();
+            }
+            covered
+        };
+        let covered: Vec<_> = (0..2000).map(cover).collect();
+        let removed = remover.join().unwrap();
+        assert!(covered.iter().zip(&removed).all(|(covered, removed)| covered != removed));
+    });
 }
 
 #[test]
