@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 use bitflags::bitflags;
 use linux_raw_sys::general as linux;
@@ -56,8 +56,10 @@ pub struct Mount {
     id: u32,
     tree: Arc<Tree>,
     root: Arc<Dentry>,
-    /// What it covers; `None` for the root of everything and for what is not mounted.
+    /// What it covers; `None` for the root of everything and for what is not mounted. It changes only under the table's lock.
     place: SpinLock<Option<Path>>,
+    /// Whether it was taken out of the tree; then nothing is joined to it any more. Decided under the table's lock.
+    gone: AtomicBool,
     flags: AtomicU32,
     source: Box<str>,
 }
@@ -71,10 +73,16 @@ pub struct Path {
     pub dentry: Arc<Dentry>,
 }
 
+/// All mounts that cover something, by the mount and the entry that they cover.
+type Table = BTreeMap<(u32, usize), Arc<Mount>>;
+
+/// What a mount that is taken out of the tree leaves to be dropped when no lock is held.
+type Leftovers = (Path, Option<Arc<Mount>>);
+
 static NEXT_ID: AtomicU32 = AtomicU32::new(1);
 
-/// All mounts that cover something, by the mount and the entry that they cover. Taken after the children of a directory.
-static TABLE: SpinLock<BTreeMap<(u32, usize), Arc<Mount>>> = SpinLock::new(BTreeMap::new());
+/// Taken after the children of a directory.
+static TABLE: SpinLock<Table> = SpinLock::new(BTreeMap::new());
 
 /// The mount that is the root of everything, for the list of mounts.
 static ROOT: SpinLock<Option<Arc<Mount>>> = SpinLock::new(None);
@@ -101,6 +109,7 @@ impl Mount {
             tree,
             root,
             place: SpinLock::new(None),
+            gone: AtomicBool::new(false),
             flags: AtomicU32::new(MountFlags::RELATIVE_ACCESS_TIME.bits()),
             source: source.into(),
         })
@@ -134,6 +143,22 @@ impl Mount {
     #[must_use]
     pub fn place(&self) -> Option<Path> {
         self.place.lock().clone()
+    }
+
+    /// Some mount that covers a part of this one.
+    fn child(&self, table: &Table) -> Option<Arc<Mount>> {
+        table.range((self.id, 0)..=(self.id, usize::MAX)).next().map(|(_, child)| child.clone())
+    }
+
+    /// Takes it out of the tree.
+    fn take_out(&self, table: &mut Table) -> Result<Leftovers> {
+        let Some(place) = self.place.lock().take() else {
+            return Err(if self.gone.load(Relaxed) { Errno::EINVAL } else { Errno::EBUSY });
+        };
+        self.gone.store(true, Relaxed);
+        place.dentry.remove_mount();
+        let own = table.remove(&place.key());
+        Ok((place, own))
     }
 
     /// What it forbids.
@@ -292,7 +317,8 @@ pub fn set_root(mount: &Arc<Mount>) {
 /// Joins `mount` to the tree at `place`, above whatever is mounted there already.
 ///
 /// # Errors
-/// `ENOTDIR` where one is a directory and the other is not, `ENOENT` for a removed place, `EBUSY` where the place comes and goes by itself.
+/// `ENOTDIR` where one is a directory and the other is not, `ENOENT` for a removed place and in a mount that was taken out of the tree,
+/// `EBUSY` where the place comes and goes by itself.
 pub fn attach(mount: &Arc<Mount>, mut place: Path) -> Result<()> {
     use super::metadata::FileType::Directory;
     place.enter_mounts();
@@ -309,6 +335,9 @@ pub fn attach(mount: &Arc<Mount>, mut place: Path) -> Result<()> {
             return Err(Errno::ENOENT);
         }
         let mut table = TABLE.lock();
+        if place.mount.gone.load(Relaxed) {
+            return Err(Errno::ENOENT);
+        }
         if table.contains_key(&place.key()) {
             return Err(Errno::EBUSY);
         }
@@ -319,34 +348,47 @@ pub fn attach(mount: &Arc<Mount>, mut place: Path) -> Result<()> {
     })
 }
 
-/// Takes the mount whose root `path` is out of the tree. `lazy` does so though it is in use.
+/// Takes the mount whose root `path` is out of the tree. `lazy` does so though it is in use, and takes all mounts below it along.
 ///
 /// # Errors
-/// `EINVAL` where `path` is not the root of a mount, `EBUSY` while it is in use or is the root of everything.
+/// `EINVAL` where `path` is not the root of a mount of the tree, `EBUSY` while it is in use or is the root of everything.
 pub fn detach(path: Path, lazy: bool) -> Result<()> {
     if !Arc::ptr_eq(&path.dentry, &path.mount.root) {
         return Err(Errno::EINVAL);
     }
     let mount = path.mount.clone();
     drop(path);
-    let place = mount.place().ok_or(Errno::EBUSY)?;
     let removed = {
         let mut table = TABLE.lock();
-        let children = table.keys().any(|key| key.0 == mount.id);
         // The table and this function hold one each; anybody else is a user.
-        if !lazy && (children || Arc::strong_count(&mount) > 2) {
+        let used = mount.child(&table).is_some() || Arc::strong_count(&mount) > 2;
+        if used && !lazy && !mount.gone.load(Relaxed) {
             return Err(Errno::EBUSY);
         }
-        // Somebody else may have taken it out meanwhile, and joined another one in its place.
-        if table.get(&place.key()).is_none_or(|found| !Arc::ptr_eq(found, &mount)) {
-            return Err(Errno::EINVAL);
-        }
-        table.remove(&place.key())
+        mount.take_out(&mut table)
     };
-    place.dentry.remove_mount();
-    mount.place.lock().take();
-    drop(removed);
+    removed.map(drop)?;
+    take_out_below(&mount);
     Ok(())
+}
+
+/// Takes everything out that is mounted below `top`, where nobody can reach it any more, from the leaves up.
+fn take_out_below(top: &Arc<Mount>) {
+    let mut at = top.clone();
+    loop {
+        let removed = {
+            let mut table = TABLE.lock();
+            while let Some(child) = at.child(&table) {
+                at = child;
+            }
+            if Arc::ptr_eq(&at, top) {
+                return;
+            }
+            at.take_out(&mut table)
+        };
+        // Where somebody else took it out, there is less to do from the top on.
+        at = removed.map_or_else(|_| top.clone(), |(place, _)| place.mount);
+    }
 }
 
 /// All mounts of the tree, the oldest first.

@@ -18,6 +18,8 @@ tests!("mount":
     bind_mounts_show_the_same_files,
     mount_by_others_is_eperm,
     nothing_is_executed_from_a_noexec_mount,
+    lazy_umount_takes_the_mounts_below_along,
+    nothing_is_mounted_in_a_mount_that_was_taken_away,
     mount_and_rmdir_of_one_directory_have_one_winner [30],
     statfs_knows_its_kind,
     mknod_makes_devices_and_fifos,
@@ -159,6 +161,35 @@ fn nothing_is_executed_from_a_noexec_mount() {
     must(mprotect(at, PAGE, RW));
     let written_only = must(open(c"m/file", libc::O_WRONLY, 0));
     fails(mmap(0, PAGE, libc::PROT_EXEC, libc::MAP_PRIVATE, written_only, 0), libc::EACCES);
+}
+
+fn lazy_umount_takes_the_mounts_below_along() {
+    let mounts = || must(read_text(c"/proc/self/mountinfo")).lines().count();
+    let before = mounts();
+    must(mkdir(c"a", 0o755));
+    must(mount(c"tmpfs", c"a", c"tmpfs", 0));
+    for below in [c"a/b", c"a/b/c", c"a/d"] {
+        must(mkdir(below, 0o755));
+        must(mount(c"tmpfs", below, c"tmpfs", 0));
+    }
+    must(write_file(c"a/b/file", b""));
+    let directory = must(open(c"a", libc::O_RDONLY | libc::O_DIRECTORY, 0));
+    fails(umount(c"a"), libc::EBUSY);
+    must(call!(SYS_umount2, c"a", libc::MNT_DETACH));
+    assert_eq!(mounts(), before);
+    fails(call!(SYS_openat, directory, c"b/file", libc::O_RDONLY), libc::ENOENT);
+    must(call!(SYS_unlinkat, directory, c"b", libc::AT_REMOVEDIR));
+}
+
+fn nothing_is_mounted_in_a_mount_that_was_taken_away() {
+    must(mkdir(c"m", 0o755));
+    must(mount(c"tmpfs", c"m", c"tmpfs", 0));
+    must(mkdir(c"m/d", 0o755));
+    must(chdir(c"m"));
+    must(call!(SYS_umount2, c"../m", libc::MNT_DETACH));
+    fails(mount(c"tmpfs", c"d", c"tmpfs", 0), libc::ENOENT);
+    fails(umount(c"."), libc::EINVAL);
+    must(rmdir(c"d"));
 }
 
 fn mount_and_rmdir_of_one_directory_have_one_winner() {
