@@ -68,7 +68,7 @@ fn mount(slot: &'static SetOnce<Arc<Mount>>, name: &'static str, magic: u64) -> 
 pub fn open(object: Arc<dyn FileObject>, name: &str, flags: OpenFlags) -> Result<Arc<OpenFile>> {
     let mount = mount(&OBJECTS, "anon_inodefs", 0x0904_1934)?;
     let dentry = Dentry::unnamed(mount.root().inode().clone(), name.as_bytes());
-    Ok(OpenFile::new(Path { mount, dentry }, Some(object), flags))
+    OpenFile::new(Path { mount, dentry }, Some(object), flags)
 }
 
 /// The two ends of a new pipe: first for reading, then for writing.
@@ -83,8 +83,8 @@ pub fn open_pipe(flags: OpenFlags, credentials: &Credentials) -> Result<(Arc<Ope
     let writer = Arc::new(pipe.open(false, true));
     let kept = flags & (OpenFlags::NON_BLOCKING | OpenFlags::DIRECT);
     Ok((
-        OpenFile::new(path.clone(), Some(reader), kept),
-        OpenFile::new(path, Some(writer), kept | OpenFlags::WRITE_ONLY),
+        OpenFile::new(path.clone(), Some(reader), kept)?,
+        OpenFile::new(path, Some(writer), kept | OpenFlags::WRITE_ONLY)?,
     ))
 }
 
@@ -95,7 +95,7 @@ pub fn open_pipe(flags: OpenFlags, credentials: &Credentials) -> Result<(Arc<Ope
 pub fn open_socket(object: Arc<dyn FileObject>, flags: OpenFlags, credentials: &Credentials) -> Result<Arc<OpenFile>> {
     let mount = mount(&SOCKETS, "sockfs", 0x534f_434b)?;
     let path = new_path(&mount, "socket", FileType::Socket, credentials, None);
-    Ok(OpenFile::new(path, Some(object), flags | OpenFlags::READ_WRITE))
+    OpenFile::new(path, Some(object), flags | OpenFlags::READ_WRITE)
 }
 
 fn new_path(
@@ -133,7 +133,7 @@ pub fn open_memory(name: &[u8], allow_sealing: bool, credentials: &Credentials) 
     }
     let dentry = Dentry::unnamed(inode, &[b"memfd:", name].concat());
     let path = Path { mount: mount.clone(), dentry };
-    Ok(OpenFile::new(path, None, OpenFlags::READ_WRITE | OpenFlags::LARGE_FILE))
+    OpenFile::new(path, None, OpenFlags::READ_WRITE | OpenFlags::LARGE_FILE)
 }
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ pub fn set_times(caller: &Caller<'_>, path: &Path, accessed: NewTime, modified: 
 /// Sets the length of the file at `path`.
 ///
 /// # Errors
-/// `EISDIR`, `EINVAL` for what has no length, `EACCES`, `EROFS`, `EFBIG`.
+/// `EISDIR`, `EINVAL` for what has no length, `EACCES`, `EROFS`, `EFBIG`, `ETXTBSY` for a program that runs.
 pub fn truncate(caller: &Caller<'_>, path: &Path, size: u64) -> Result<()> {
     let attributes = path.inode().attributes();
     match attributes.kind() {
@@ -106,8 +106,10 @@ pub fn truncate(caller: &Caller<'_>, path: &Path, size: u64) -> Result<()> {
     }
     path.mount.check_writable()?;
     permission::check(attributes, caller.credentials, Access::WRITE)?;
-    permission::drop_set_id_before_change(attributes, caller.credentials);
-    path.inode().truncate(size)
+    attributes.write_count().while_writing(|| {
+        permission::drop_set_id_before_change(attributes, caller.credentials);
+        path.inode().truncate(size)
+    })
 }
 
 /// The credentials with which access(2) checks: those of the real user and group.

@@ -310,7 +310,7 @@ mod tests {
     use crate::fs::testing::World;
 
     fn file() -> Arc<OpenFile> {
-        OpenFile::new(World::new().context.root(), None, OpenFlags::empty())
+        OpenFile::new(World::new().context.root(), None, OpenFlags::empty()).unwrap()
     }
 
     #[test]

@@ -10,8 +10,8 @@ use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering::Relaxed};
 use linux_raw_sys::general as linux;
 
 use super::locks::FileLocks;
+use super::write_count::WriteCount;
 use crate::machine;
-use crate::{Errno, Result};
 
 /// The bits of a mode that `chmod` may change: permissions, set-id and sticky (inode(7)).
 pub const MODE_BITS: u32 = 0o7777;
@@ -173,10 +173,7 @@ pub struct Attributes {
     modified: AtomicI64,
     changed: AtomicI64,
     created: i64,
-    /// How many open files may write to it.
-    writers: AtomicU32,
-    /// How many programs run from it.
-    runners: AtomicU32,
+    write_count: WriteCount,
     /// Whether anybody ever asked for the locks.
     locks_used: AtomicBool,
     locks: FileLocks,
@@ -200,8 +197,7 @@ impl Attributes {
             modified: AtomicI64::new(now),
             changed: AtomicI64::new(now),
             created: now,
-            writers: AtomicU32::new(0),
-            runners: AtomicU32::new(0),
+            write_count: WriteCount::default(),
             locks_used: AtomicBool::new(false),
             locks: FileLocks::new(),
         }
@@ -214,38 +210,10 @@ impl Attributes {
         self
     }
 
-    /// Notes that an open file may write to it.
-    pub fn begin_writing(&self) {
-        self.writers.fetch_add(1, Relaxed);
-    }
-
-    /// Undoes [`begin_writing`](Self::begin_writing).
-    pub fn end_writing(&self) {
-        self.writers.fetch_sub(1, Relaxed);
-    }
-
-    /// Notes that a program runs from it.
-    ///
-    /// # Errors
-    /// `ETXTBSY` while it is open for writing.
-    pub fn begin_running(&self) -> Result<()> {
-        self.runners.fetch_add(1, Relaxed);
-        if self.writers.load(Relaxed) > 0 {
-            self.end_running();
-            return Err(Errno::ETXTBSY);
-        }
-        Ok(())
-    }
-
-    /// Undoes [`begin_running`](Self::begin_running).
-    pub fn end_running(&self) {
-        self.runners.fetch_sub(1, Relaxed);
-    }
-
-    /// Whether a program runs from it, so that it may not be opened for writing.
+    /// Who may write to it, or runs from it.
     #[must_use]
-    pub fn is_running(&self) -> bool {
-        self.runners.load(Relaxed) > 0
+    pub fn write_count(&self) -> &WriteCount {
+        &self.write_count
     }
 
     /// The device that holds the file.

@@ -38,6 +38,7 @@ pub mod sysfs;
 pub mod tmpfs;
 pub mod virtual_fs;
 pub mod walk;
+pub mod write_count;
 
 #[cfg(test)]
 pub(crate) mod testing;

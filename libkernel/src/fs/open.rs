@@ -77,7 +77,7 @@ fn open_path(caller: &Caller<'_>, base: Option<&Path>, path: &[u8], flags: OpenF
     if flags.contains(OpenFlags::DIRECTORY) && found.inode().attributes().kind() != FileType::Directory {
         return Err(Errno::ENOTDIR);
     }
-    Ok(OpenFile::new(found, None, flags))
+    OpenFile::new(found, None, flags)
 }
 
 fn open_unnamed(caller: &Caller<'_>, base: Option<&Path>, path: &[u8], how: How) -> Result<Arc<OpenFile>> {
@@ -98,7 +98,7 @@ fn open_unnamed(caller: &Caller<'_>, base: Option<&Path>, path: &[u8], how: How)
             b"0123456789abcdef".get((inode.attributes().ino() >> (shift * 4)) as usize & 15).copied().unwrap_or(b'0');
     }
     let path = Path { mount: directory.mount, dentry: Dentry::unnamed(inode, &name) };
-    Ok(OpenFile::new(path, None, flags.difference(OpenFlags::UNNAMED | OpenFlags::DIRECTORY)))
+    OpenFile::new(path, None, flags.difference(OpenFlags::UNNAMED | OpenFlags::DIRECTORY))
 }
 
 /// Open with `O_CREAT`: goes along the links that the last component leads through, and makes what the last one names.
@@ -186,12 +186,7 @@ fn open_found(caller: &Caller<'_>, path: Path, how: How, made: bool) -> Result<A
         FileType::CharDevice | FileType::BlockDevice if path.mount.flags().contains(MountFlags::NO_DEVICES) => {
             return Err(Errno::EACCES);
         }
-        FileType::Regular if writes => {
-            path.mount.check_writable()?;
-            if attributes.is_running() {
-                return Err(Errno::ETXTBSY);
-            }
-        }
+        FileType::Regular if writes => path.mount.check_writable()?,
         _ => {}
     }
     if !made {
@@ -212,9 +207,15 @@ fn open_found(caller: &Caller<'_>, path: Path, how: How, made: bool) -> Result<A
         FileType::BlockDevice => return Err(Errno::ENXIO),
         _ => inode.open(flags, caller)?,
     };
-    if flags.contains(OpenFlags::TRUNCATE) && attributes.kind() == FileType::Regular && !made && object.is_none() {
-        permission::drop_set_id_before_change(attributes, caller.credentials);
-        inode.truncate(0)?;
+    let truncates = flags.contains(OpenFlags::TRUNCATE) && !made && object.is_none();
+    let file = OpenFile::new(path, object, flags)?;
+    let inode = file.inode();
+    let attributes = inode.attributes();
+    if truncates && attributes.kind() == FileType::Regular {
+        attributes.write_count().while_writing(|| {
+            permission::drop_set_id_before_change(attributes, caller.credentials);
+            inode.truncate(0)
+        })?;
     }
-    Ok(OpenFile::new(path, object, flags))
+    Ok(file)
 }

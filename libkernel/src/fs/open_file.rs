@@ -69,8 +69,10 @@ pub struct OpenFile {
 
 impl OpenFile {
     /// An open of what `path` names, through `object` where the inode itself is not enough.
-    #[must_use]
-    pub fn new(path: Path, object: Option<Arc<dyn FileObject>>, flags: OpenFlags) -> Arc<Self> {
+    ///
+    /// # Errors
+    /// `ETXTBSY` for writing to a program that runs.
+    pub fn new(path: Path, object: Option<Arc<dyn FileObject>>, flags: OpenFlags) -> Result<Arc<Self>> {
         let kept = flags.difference(OpenFlags::TRANSIENT);
         let attributes = path.inode().attributes();
         let target = match &object {
@@ -82,9 +84,9 @@ impl OpenFile {
         let writes_content =
             flags.writable() && !flags.contains(OpenFlags::PATH) && attributes.kind() == FileType::Regular;
         if writes_content {
-            attributes.begin_writing();
+            attributes.write_count().begin_writing()?;
         }
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             path,
             object,
             target,
@@ -92,7 +94,7 @@ impl OpenFile {
             flags: AtomicU32::new(kept.bits()),
             offset: SpinLock::new(0),
             owner: SpinLock::new((0, 0)),
-        })
+        }))
     }
 
     /// What was opened, and by what way.
@@ -444,7 +446,7 @@ impl Drop for OpenFile {
     fn drop(&mut self) {
         let attributes = self.path.inode().attributes();
         if self.writes_content {
-            attributes.end_writing();
+            attributes.write_count().end_writing();
         }
         if let Some(locks) = attributes.locks_if_used() {
             locks.release(super::locks::Owner::File(core::ptr::from_ref(self) as usize));

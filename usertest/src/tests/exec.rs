@@ -2,7 +2,7 @@
 
 use super::tests;
 use crate::call;
-use crate::check::{exits, fails, in_child, must, some};
+use crate::check::{exits, fails, in_child, killed, must, some};
 use crate::helper::{exec, exec_self, output};
 use crate::sys::*;
 use std::ffi::CString;
@@ -25,6 +25,8 @@ tests!("exec":
     bad_argument_pointers_are_efault,
     of_too_many_arguments_is_e2big,
     of_a_file_open_for_writing_is_etxtbsy,
+    of_a_script_open_for_writing_is_etxtbsy,
+    a_running_program_is_not_written_to,
     script_runs_its_interpreter_with_one_argument,
     script_of_script_works,
     script_without_interpreter_is_enoent,
@@ -190,6 +192,31 @@ fn of_a_file_open_for_writing_is_etxtbsy() {
     fails(try_exec(c"file"), libc::ETXTBSY);
     must(close(fd));
     exits(spawn(|| exec(c"./file", &["file", "--helper", "exit", "17"], &[]).0), 17);
+}
+
+fn of_a_script_open_for_writing_is_etxtbsy() {
+    program(c"script", b"#!/no/such/interpreter\n", 0o755);
+    let fd = must(open(c"script", libc::O_WRONLY, 0));
+    fails(try_exec(c"script"), libc::ETXTBSY);
+    must(close(fd));
+    program(c"interpreter", &must(read_file(c"/proc/self/exe")), 0o755);
+    let directory = std::env::current_dir().map(|d| d.to_string_lossy().into_owned()).unwrap_or_default();
+    script(c"script", &format!("#!{directory}/interpreter --helper\n"));
+    let fd = must(open(c"interpreter", libc::O_RDWR, 0));
+    fails(try_exec(c"script"), libc::ETXTBSY);
+    must(close(fd));
+}
+
+fn a_running_program_is_not_written_to() {
+    program(c"file", &must(read_file(c"/proc/self/exe")), 0o755);
+    let child = spawn(|| exec(c"./file", &["file", "--helper", "pause"], &[]).0);
+    assert!(wait_for_state(child, "S"));
+    for flags in [libc::O_WRONLY, libc::O_RDWR | libc::O_TRUNC, libc::O_RDONLY | libc::O_TRUNC] {
+        fails(open(c"file", flags, 0), libc::ETXTBSY);
+    }
+    fails(call!(SYS_truncate, c"file", 100), libc::ETXTBSY);
+    must(kill(child, libc::SIGKILL));
+    killed(child, libc::SIGKILL);
 }
 
 fn script(name: &std::ffi::CStr, line: &str) {

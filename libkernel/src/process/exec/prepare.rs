@@ -48,14 +48,14 @@ impl Running {
     /// # Errors
     /// `ETXTBSY` while the file is open for writing.
     fn new(path: &Path) -> Result<Running> {
-        path.inode().attributes().begin_running()?;
+        path.inode().attributes().write_count().begin_running()?;
         Ok(Running(path.inode().clone()))
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.attributes().end_running();
+        self.0.attributes().write_count().end_running();
     }
 }
 
@@ -81,6 +81,7 @@ struct Executable {
     head: Vec<u8>,
     set_id: SetId,
     readable: bool,
+    running: Running,
 }
 
 /// What a program is started with besides its arguments.
@@ -101,7 +102,7 @@ pub struct Environment<'a> {
 /// directory; `shown_path` is what the program learns as its path.
 ///
 /// # Errors
-/// Those of execve(2): `ENOENT`, `EACCES`, `ENOEXEC`, `ELOOP`, `E2BIG`, `ENOMEM` among them.
+/// Those of execve(2): `ENOENT`, `EACCES`, `ENOEXEC`, `ELOOP`, `E2BIG`, `ENOMEM`, `ETXTBSY` among them.
 pub fn prepare(
     thread: &Thread,
     file: Path,
@@ -158,7 +159,7 @@ pub fn prepare(
         auxiliary_at: first.pointer + first.auxiliary.start as u64,
         facts: ProgramFacts {
             auxiliary: Vec::from(first.bytes.get(first.auxiliary).unwrap_or_default()),
-            _running: Running::new(&executable.path)?,
+            _running: executable.running,
             file: executable.path,
             arguments: first.argument_strings,
             environment: first.environment_strings,
@@ -208,7 +209,7 @@ fn load_all(
 /// Checks that a file may be run, and reads its head.
 ///
 /// # Errors
-/// `EACCES` for what is no regular file or may not be executed.
+/// `EACCES` for what is no regular file or may not be executed, `ETXTBSY` while it is open for writing.
 fn open(path: Path, credentials: &Credentials) -> Result<Executable> {
     let inode = path.inode().clone();
     let attributes = inode.attributes();
@@ -217,6 +218,7 @@ fn open(path: Path, credentials: &Credentials) -> Result<Executable> {
         return Err(Errno::EACCES);
     }
     permission::check(attributes, credentials, Access::EXECUTE)?;
+    let running = Running::new(&path)?;
     let mode = attributes.permissions();
     let honoured = !mount_flags.contains(MountFlags::NO_SET_ID);
     let sets_group = honoured && mode & SET_GROUP_ID != 0 && mode & GROUP_EXECUTE != 0;
@@ -229,5 +231,11 @@ fn open(path: Path, credentials: &Credentials) -> Result<Executable> {
     head.resize(HEAD_SIZE, 0);
     let length = inode.read_at(0, &mut SliceSink::new(&mut head))?;
     head.truncate(length);
-    Ok(Executable { readable: permission::check(attributes, credentials, Access::READ).is_ok(), path, head, set_id })
+    Ok(Executable {
+        readable: permission::check(attributes, credentials, Access::READ).is_ok(),
+        path,
+        head,
+        set_id,
+        running,
+    })
 }
