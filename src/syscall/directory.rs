@@ -182,11 +182,19 @@ pub fn linkat(
     let mut new_text = PathText::new();
     let new = new_text.read(cx, new)?;
     let old_base = base(cx, old_directory, old)?;
+    let by_descriptor = old.is_empty() && flags & linux::AT_EMPTY_PATH != 0;
+    if by_descriptor && old_base.is_some() {
+        let (opened, credentials) = (file(cx, old_directory)?, cx.thread.credentials());
+        // Who was given a descriptor, and could not have opened the file, gets no name for it.
+        if !opened.was_opened_with(&credentials) && !credentials.has(Capability::DacReadSearch) {
+            return Err(Errno::ENOENT);
+        }
+    }
     let new_base = base(cx, new_directory, new)?;
     let last = if flags & linux::AT_SYMLINK_FOLLOW != 0 { LastLink::Follow } else { LastLink::Keep };
     as_caller(cx, |caller| {
         let file = match old_base {
-            Some(path) if old.is_empty() && flags & linux::AT_EMPTY_PATH != 0 => path,
+            Some(path) if by_descriptor => path,
             _ => walk::resolve(caller, old_base.as_ref(), old, last)?,
         };
         namespace::link(caller, &file, new_base.as_ref(), new)

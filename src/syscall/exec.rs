@@ -84,6 +84,7 @@ fn find(cx: &Context, directory: Fd, path: Vec<u8>, flags: u32) -> Result<(Path,
     let caller = Caller {
         context: &fs,
         credentials: &credentials,
+        opener: Some(&credentials),
         files: Some(&files),
         process: pid,
         thread: Some(cx.thread.tid()),

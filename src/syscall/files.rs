@@ -69,6 +69,7 @@ pub fn as_caller<R>(cx: &Context, action: impl FnOnce(&Caller<'_>) -> R) -> R {
     action(&Caller {
         context: &context,
         credentials: &credentials,
+        opener: Some(&credentials),
         files: Some(&files),
         process: Some(thread.process().pid()),
         thread: Some(thread.tid()),

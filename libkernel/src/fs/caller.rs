@@ -16,6 +16,8 @@ pub struct Caller<'a> {
     pub context: &'a FsContext,
     /// Who it is.
     pub credentials: &'a Credentials,
+    /// Who it is, for what it opens to remember; `None` for the kernel.
+    pub opener: Option<&'a Arc<Credentials>>,
     /// Its open files, for `/dev/fd` and its like.
     pub files: Option<&'a Arc<FdTable>>,
     /// Its process; `None` for the kernel itself.
@@ -28,6 +30,6 @@ impl<'a> Caller<'a> {
     /// The kernel, acting with `credentials` in `context`.
     #[must_use]
     pub fn kernel(context: &'a FsContext, credentials: &'a Credentials) -> Self {
-        Self { context, credentials, files: None, process: None, thread: None }
+        Self { context, credentials, opener: None, files: None, process: None, thread: None }
     }
 }

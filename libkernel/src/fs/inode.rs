@@ -223,7 +223,7 @@ pub trait Inode: Any + Send + Sync {
     /// Gives `target`, of the same file system, another name.
     ///
     /// # Errors
-    /// `EEXIST`, `EMLINK`, `EPERM`, `ENOSPC`.
+    /// `EEXIST`, `EMLINK`, `EPERM`, `ENOSPC`, `ENOENT` for a file that has lost its last name.
     fn link(&self, name: &[u8], target: &Arc<dyn Inode>) -> Result<()> {
         let _ = (name, target);
         Err(Errno::EPERM)

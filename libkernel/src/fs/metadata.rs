@@ -12,6 +12,7 @@ use linux_raw_sys::general as linux;
 use super::locks::FileLocks;
 use super::write_count::WriteCount;
 use crate::machine;
+use crate::{Errno, Result};
 
 /// The bits of a mode that `chmod` may change: permissions, set-id and sticky (inode(7)).
 pub const MODE_BITS: u32 = 0o7777;
@@ -158,6 +159,9 @@ impl Metadata {
     }
 }
 
+/// Stands for no name at all, of a file that may still get its first (`O_TMPFILE`).
+const FIRST_NAME_AWAITED: u32 = u32::MAX;
+
 /// The part of an inode that every file system keeps alike.
 #[derive(Debug)]
 pub struct Attributes {
@@ -261,12 +265,28 @@ impl Attributes {
     /// How many names the file has.
     #[must_use]
     pub fn links(&self) -> u32 {
-        self.links.load(Relaxed)
+        match self.links.load(Relaxed) {
+            FIRST_NAME_AWAITED => 0,
+            links => links,
+        }
     }
 
-    /// One name more.
+    /// One name more, for a directory that has gained one below it.
     pub fn add_link(&self) {
         self.links.fetch_add(1, Relaxed);
+    }
+
+    /// One name more, unless the file has lost its last one.
+    ///
+    /// # Errors
+    /// `ENOENT`.
+    pub fn add_name(&self) -> Result<()> {
+        let next = |links: u32| match links {
+            FIRST_NAME_AWAITED => Some(1),
+            0 => None,
+            links => links.checked_add(1),
+        };
+        self.links.fetch_update(Relaxed, Relaxed, next).map(drop).map_err(|_| Errno::ENOENT)
     }
 
     /// One name fewer; never below none.
@@ -277,6 +297,11 @@ impl Attributes {
     /// No name at all.
     pub fn clear_links(&self) {
         self.links.store(0, Relaxed);
+    }
+
+    /// No name yet, but it may get one.
+    pub fn await_first_name(&self) {
+        self.links.store(FIRST_NAME_AWAITED, Relaxed);
     }
 
     /// Sets the permission, set-id and sticky bits.

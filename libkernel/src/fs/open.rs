@@ -77,7 +77,7 @@ fn open_path(caller: &Caller<'_>, base: Option<&Path>, path: &[u8], flags: OpenF
     if flags.contains(OpenFlags::DIRECTORY) && found.inode().attributes().kind() != FileType::Directory {
         return Err(Errno::ENOTDIR);
     }
-    OpenFile::new(found, None, flags)
+    OpenFile::opened_by(caller.opener, found, None, flags)
 }
 
 fn open_unnamed(caller: &Caller<'_>, base: Option<&Path>, path: &[u8], how: How) -> Result<Arc<OpenFile>> {
@@ -92,13 +92,16 @@ fn open_unnamed(caller: &Caller<'_>, base: Option<&Path>, path: &[u8], how: How)
     namespace::check_addition(&directory, caller)?;
     let new = namespace::new_inode(&directory, caller, FileType::Regular, mode, DeviceId::default());
     let inode = directory.inode().create_unnamed(&new)?;
+    if !flags.contains(OpenFlags::EXCLUSIVE) {
+        inode.attributes().await_first_name();
+    }
     let mut name = *b"#00000000";
     for (digit, shift) in name.iter_mut().skip(1).zip((0..8).rev()) {
         *digit =
             b"0123456789abcdef".get((inode.attributes().ino() >> (shift * 4)) as usize & 15).copied().unwrap_or(b'0');
     }
     let path = Path { mount: directory.mount, dentry: Dentry::unnamed(inode, &name) };
-    OpenFile::new(path, None, flags.difference(OpenFlags::UNNAMED | OpenFlags::DIRECTORY))
+    OpenFile::opened_by(caller.opener, path, None, flags.difference(OpenFlags::UNNAMED | OpenFlags::DIRECTORY))
 }
 
 /// Open with `O_CREAT`: goes along the links that the last component leads through, and makes what the last one names.
@@ -208,7 +211,7 @@ fn open_found(caller: &Caller<'_>, path: Path, how: How, made: bool) -> Result<A
         _ => inode.open(flags, caller)?,
     };
     let truncates = flags.contains(OpenFlags::TRUNCATE) && !made && object.is_none();
-    let file = OpenFile::new(path, object, flags)?;
+    let file = OpenFile::opened_by(caller.opener, path, object, flags)?;
     let inode = file.inode();
     let attributes = inode.attributes();
     if truncates && attributes.kind() == FileType::Regular {

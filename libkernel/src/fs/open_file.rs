@@ -19,6 +19,7 @@ use super::permission;
 use crate::io::{IoSink, IoSource};
 use crate::memory::PageSource;
 use crate::poll::{PollEvents, PollTable};
+use crate::process::credentials::Credentials;
 use crate::process::current;
 use crate::sync::{SpinLock, WaitQueue};
 use crate::{Errno, Result};
@@ -63,6 +64,8 @@ pub struct OpenFile {
     writes_content: bool,
     flags: AtomicU32,
     offset: SpinLock<u64>,
+    /// Who opened it by its path; `None`: the kernel.
+    opener: Option<Arc<Credentials>>,
     /// The process or group that gets `SIGIO` (`F_SETOWN`), and the signal to send instead (`F_SETSIG`).
     owner: SpinLock<(i32, i32)>,
 }
@@ -73,6 +76,19 @@ impl OpenFile {
     /// # Errors
     /// `ETXTBSY` for writing to a program that runs.
     pub fn new(path: Path, object: Option<Arc<dyn FileObject>>, flags: OpenFlags) -> Result<Arc<Self>> {
+        Self::opened_by(None, path, object, flags)
+    }
+
+    /// As [`new`](Self::new), for somebody who may give the file another name by this open (linkat(2)).
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn opened_by(
+        opener: Option<&Arc<Credentials>>,
+        path: Path,
+        object: Option<Arc<dyn FileObject>>,
+        flags: OpenFlags,
+    ) -> Result<Arc<Self>> {
         let kept = flags.difference(OpenFlags::TRANSIENT);
         let attributes = path.inode().attributes();
         let target = match &object {
@@ -93,6 +109,7 @@ impl OpenFile {
             writes_content,
             flags: AtomicU32::new(kept.bits()),
             offset: SpinLock::new(0),
+            opener: opener.cloned(),
             owner: SpinLock::new((0, 0)),
         }))
     }
@@ -175,6 +192,12 @@ impl OpenFile {
     #[inline]
     pub fn is_non_blocking(&self) -> bool {
         self.flags.load(Relaxed) & OpenFlags::NON_BLOCKING.bits() != 0
+    }
+
+    /// Whether it was opened with just these credentials, which did not change since.
+    #[must_use]
+    pub fn was_opened_with(&self, credentials: &Arc<Credentials>) -> bool {
+        self.opener.as_ref().is_some_and(|opener| Arc::ptr_eq(opener, credentials))
     }
 
     /// Whom `SIGIO` goes to, and which signal stands for it.

@@ -1,8 +1,9 @@
 //! Names: directories, links, renames, metadata, permissions, mounts.
 
+use super::metadata::become_user;
 use super::tests;
 use crate::call;
-use crate::check::{exits, fails, must, some};
+use crate::check::{exits, fails, in_child, must, some};
 use crate::sys::*;
 use std::ffi::CString;
 
@@ -16,6 +17,8 @@ tests!("dir":
     listing_restarts_with_lseek,
     hard_links_share_the_inode,
     link_errors,
+    an_open_file_without_a_name_is_linked_only_if_it_was_made_so,
+    an_open_file_is_linked_by_its_opener_or_with_the_capability,
     unlink_errors,
     symlinks_are_followed_and_read,
     symlink_loops_are_eloop,
@@ -151,6 +154,49 @@ fn link_errors() {
     fails(link(c"d", c"x"), libc::EPERM);
     fails(link(c"file", c"none/x"), libc::ENOENT);
     fails(link(c"file", c"/dev/usertest-link"), libc::EXDEV);
+}
+
+/// Links what is open as `fd`, by the descriptor itself.
+fn link_open(fd: Fd, to: &std::ffi::CStr) -> Result<usize> {
+    call!(SYS_linkat, fd, c"", libc::AT_FDCWD, to, libc::AT_EMPTY_PATH)
+}
+
+/// Links what is open as `fd`, by its name in `/proc`.
+fn link_by_proc(fd: Fd, to: &std::ffi::CStr) -> Result<usize> {
+    let path = CString::new(format!("/proc/self/fd/{fd}")).unwrap_or_default();
+    call!(SYS_linkat, libc::AT_FDCWD, path.as_c_str(), libc::AT_FDCWD, to, libc::AT_SYMLINK_FOLLOW)
+}
+
+fn an_open_file_without_a_name_is_linked_only_if_it_was_made_so() {
+    let unlinked = must(scratch_file(c"file", 0));
+    must(unlink(c"file"));
+    fails(link_by_proc(unlinked, c"named"), libc::ENOENT);
+    fails(link_open(unlinked, c"named"), libc::ENOENT);
+    let unnamed = |flags| must(open(c".", libc::O_TMPFILE | libc::O_RDWR | flags, 0o600));
+    let exclusive = unnamed(libc::O_EXCL);
+    fails(link_by_proc(exclusive, c"named"), libc::ENOENT);
+    fails(link_open(exclusive, c"named"), libc::ENOENT);
+    let linkable = unnamed(0);
+    must(link_open(linkable, c"named"));
+    must(link_by_proc(linkable, c"again"));
+    must(unlink(c"named"));
+    must(unlink(c"again"));
+    fails(link_open(linkable, c"named"), libc::ENOENT);
+}
+
+fn an_open_file_is_linked_by_its_opener_or_with_the_capability() {
+    must(call!(SYS_fchmodat, libc::AT_FDCWD, c".", 0o777));
+    let of_root = must(scratch_file(c"file", 0));
+    in_child(|| {
+        must(link_open(of_root, c"by-root"));
+        become_user(1000);
+        fails(link_open(of_root, c"by-another"), libc::ENOENT);
+        let own = must(scratch_file(c"own", 0));
+        must(link_open(own, c"by-opener"));
+        std::thread::scope(|scope| {
+            scope.spawn(|| must(link_open(own, c"by-its-thread")));
+        });
+    });
 }
 
 fn unlink_errors() {

@@ -228,8 +228,11 @@ impl Inode for TmpInode {
         if target.attributes.links() >= MAX_LINKS {
             return Err(Errno::EMLINK);
         }
-        self.directory()?.lock().insert(name, target.clone())?;
-        target.attributes.add_link();
+        {
+            let mut directory = self.directory()?.lock();
+            directory.insert(name, target.clone())?;
+            target.attributes.add_name().inspect_err(|_| drop(directory.remove(name)))?;
+        }
         target.attributes.touch_changed();
         self.attributes.touch_modified();
         Ok(())
