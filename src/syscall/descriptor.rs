@@ -110,7 +110,14 @@ fn control(cx: &Context, fd: Fd, command: u32, argument: usize) -> Result<usize>
         }
         linux::F_GETFL => return Ok(file.flags().bits() as usize),
         _ if named_only => return Err(Errno::EBADF),
-        linux::F_SETFL => file.set_flags(OpenFlags::from_bits_truncate(argument as u32)),
+        linux::F_SETFL => {
+            let flags = OpenFlags::from_bits_truncate(argument as u32);
+            // Only what has content can be read and written past a cache; a pipe would have to keep packets.
+            if flags.contains(OpenFlags::DIRECT) && file.object().is_some() {
+                return Err(Errno::EINVAL);
+            }
+            file.set_flags(flags);
+        }
         linux::F_GETOWN => return Ok(file.owner().0 as isize as usize),
         linux::F_SETOWN => file.set_owner((argument as i32, file.owner().1)),
         linux::F_GETSIG => return Ok(file.owner().1 as usize),

@@ -8,10 +8,10 @@ use libkernel::{Errno, Result};
 use super::Context;
 use super::files::descriptor_limit;
 
-/// pipe2(2).
+/// pipe2(2). There are no packets (`O_DIRECT`): it is refused, as by a Linux without them.
 pub fn pipe2(cx: &mut Context, fds: UserPtr<[i32; 2]>, flags: u32) -> Result<usize> {
     let flags = OpenFlags::from_bits(flags).ok_or(Errno::EINVAL)?;
-    let known = OpenFlags::CLOSE_ON_EXEC | OpenFlags::NON_BLOCKING | OpenFlags::DIRECT;
+    let known = OpenFlags::CLOSE_ON_EXEC | OpenFlags::NON_BLOCKING;
     if !known.contains(flags) {
         return Err(Errno::EINVAL);
     }

@@ -81,7 +81,7 @@ pub fn open_pipe(flags: OpenFlags, credentials: &Credentials) -> Result<(Arc<Ope
     let path = new_path(&mount, "pipe", FileType::Fifo, credentials, Some(pipe.clone()));
     let reader = Arc::new(pipe.open(true, false));
     let writer = Arc::new(pipe.open(false, true));
-    let kept = flags & (OpenFlags::NON_BLOCKING | OpenFlags::DIRECT);
+    let kept = flags & OpenFlags::NON_BLOCKING;
     Ok((
         OpenFile::new(path.clone(), Some(reader), kept)?,
         OpenFile::new(path, Some(writer), kept | OpenFlags::WRITE_ONLY)?,

@@ -28,6 +28,7 @@ tests!("pipe":
     fionread_counts_bytes,
     cloexec_and_nonblock_flags_are_set,
     zero_length_write_is_nothing,
+    direct_keeps_packets_or_is_refused,
     capacity_can_be_changed,
     fifo_opens_meet,
     fifo_nonblocking_write_open_without_reader_is_enxio,
@@ -262,6 +263,26 @@ fn zero_length_write_is_nothing() {
     let (reader, writer) = must(pipe2(libc::O_NONBLOCK));
     assert_eq!(must(write(writer, b"")), 0);
     fails(read(reader, &mut [0u8; 4]), libc::EAGAIN);
+}
+
+fn direct_keeps_packets_or_is_refused() {
+    let keeps_packets = |reader, writer| {
+        must(write(writer, b"first"));
+        must(write(writer, b"second"));
+        let mut buffer = [0u8; 8];
+        assert_eq!(must(read(reader, &mut buffer[..2])), 2);
+        assert_eq!(must(read(reader, &mut buffer)), 6);
+        assert_eq!(&buffer[..6], b"second");
+    };
+    match pipe2(libc::O_DIRECT) {
+        Ok((reader, writer)) => keeps_packets(reader, writer),
+        Err(error) => assert_eq!(error, Errno(libc::EINVAL)),
+    }
+    let (reader, writer) = must(pipe());
+    match fcntl(writer, libc::F_SETFL, libc::O_DIRECT as usize) {
+        Ok(_) => keeps_packets(reader, writer),
+        Err(error) => assert_eq!(error, Errno(libc::EINVAL)),
+    }
 }
 
 fn capacity_can_be_changed() {
