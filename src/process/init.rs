@@ -47,8 +47,8 @@ fn create(fs: Arc<FsContext>) -> Result<Founder> {
     let limits = initial_limits();
     let space = || AddressSpace::new(random::next_u64(), limits.memory()).map(Tenant::new);
     let nowhere = FsShare::new(Arc::new(fs.fork()));
-    resources::set_nothing(Resources { files: FdTable::new(), fs: nowhere, space: space()? });
-    let resources = Resources { files: FdTable::new(), fs: FsShare::new(fs), space: space()? };
+    resources::set_nothing(Resources { files: FdTable::new(), fs: nowhere, space: space()?, program: None });
+    let resources = Resources { files: FdTable::new(), fs: FsShare::new(fs), space: space()?, program: None };
     let founder = first_process(Name::new(b"init"), limits, resources)?;
     founder.thread().process().signals().protect();
     if open_console(founder.thread()).is_err() {

@@ -33,6 +33,7 @@ mod process;
 pub mod processor_clock;
 pub mod resources;
 pub(crate) mod roster;
+mod running;
 pub mod schedule;
 pub mod status;
 pub mod table;

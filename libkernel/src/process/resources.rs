@@ -2,6 +2,7 @@
 //! clone(2) says, and give them up when they end.
 #![forbid(unsafe_code)]
 
+use super::running::Running;
 use super::thread::Thread;
 use crate::fs::{FdTable, FsContext, FsShare};
 use crate::memory::{AddressSpace, Tenant, frames};
@@ -18,6 +19,8 @@ pub struct Resources {
     pub fs: FsShare,
     /// Memory.
     pub space: Tenant,
+    /// The program in it, if it was loaded from a file.
+    pub program: Option<Arc<Running>>,
 }
 
 /// What threads hold that have given everything up: nothing, of each kind. Made with the first process.
@@ -123,10 +126,11 @@ pub fn inherit(creator: &Thread, share_files: bool, share_fs: bool, share_space:
     if frames::scarce() {
         return Err(Errno::ENOMEM);
     }
-    let Resources { files, fs, space } = creator.resources();
+    let Resources { files, fs, space, program } = creator.resources();
     Ok(Resources {
         files: if share_files { files } else { files.fork()? },
         fs: if share_fs { fs } else { FsShare::new(Arc::new(fs.fork())) },
         space: if share_space { space } else { Tenant::new(space.fork().map_err(|_| Errno::ENOMEM)?) },
+        program,
     })
 }

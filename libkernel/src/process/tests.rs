@@ -29,6 +29,7 @@ pub(crate) fn init() -> Arc<Thread> {
             files: FdTable::new(),
             fs: FsShare::new(Arc::new(FsContext::new(Path::root_of(&mount)))),
             space: Tenant::new(AddressSpace::new(1, MemoryLimits::INITIAL).unwrap()),
+            program: None,
         };
         resources::set_nothing(resources.clone());
         first_process(Name::new(b"init"), Limits::initial(1000), resources).unwrap().publish(task()).unwrap()

@@ -8,13 +8,14 @@ use super::{script, stack};
 use crate::fs::mount::MountFlags;
 use crate::fs::permission::{self, Access};
 use crate::fs::walk::{LastLink, resolve};
-use crate::fs::{Caller, FileType, Inode, Path};
+use crate::fs::{Caller, FileType, Path};
 use crate::io::SliceSink;
 use crate::memory::{AddressSpace, MemoryLimits};
 use crate::process::Thread;
 use crate::process::credentials::{Credentials, ExecIdentity, SetId};
 use crate::process::id::{Gid, Uid};
 use crate::process::name::Name;
+use crate::process::running::Running;
 use crate::{Errno, Result};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -38,30 +39,12 @@ pub struct ProgramFacts {
     pub auxiliary: Vec<u8>,
     /// Where its stack began.
     pub stack_start: u64,
-    _running: Running,
-}
-
-/// While it lives, a program file cannot be opened for writing.
-struct Running(Arc<dyn Inode>);
-
-impl Running {
-    /// # Errors
-    /// `ETXTBSY` while the file is open for writing.
-    fn new(path: &Path) -> Result<Running> {
-        path.inode().attributes().write_count().begin_running()?;
-        Ok(Running(path.inode().clone()))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.attributes().write_count().end_running();
-    }
 }
 
 /// A program, ready to be taken over.
 pub struct NewProgram {
     pub(super) space: Arc<AddressSpace>,
+    pub(super) running: Arc<Running>,
     pub(super) facts: ProgramFacts,
     pub(super) set_id: SetId,
     pub(super) identity: ExecIdentity,
@@ -81,7 +64,7 @@ struct Executable {
     head: Vec<u8>,
     set_id: SetId,
     readable: bool,
-    running: Running,
+    running: Arc<Running>,
 }
 
 /// What a program is started with besides its arguments.
@@ -156,10 +139,10 @@ pub fn prepare(
     Ok(NewProgram {
         entry: interpreter.as_ref().map_or(main.entry(), Loaded::entry),
         stack_pointer: first.pointer,
+        running: executable.running,
         auxiliary_at: first.pointer + first.auxiliary.start as u64,
         facts: ProgramFacts {
             auxiliary: Vec::from(first.bytes.get(first.auxiliary).unwrap_or_default()),
-            _running: executable.running,
             file: executable.path,
             arguments: first.argument_strings,
             environment: first.environment_strings,

@@ -22,7 +22,7 @@ impl NewProgram {
         thread.unshare_files()?;
         let process = thread.process();
         let old = thread.resources();
-        let new = Resources { space: Tenant::new(self.space), ..old };
+        let new = Resources { space: Tenant::new(self.space), program: Some(self.running), ..old };
         memory::activate(&new.space);
         let files = new.files.clone();
         let old = thread.replace_resources(new);
