@@ -11,21 +11,20 @@
 //! for waiters afterwards. Sequentially consistent fences stand between each pair, so at least one of the two sees
 //! what the other did. That lets a wake of an empty queue cost one fence and one load.
 
+mod list;
+mod listener;
+mod wait;
+
 use alloc::sync::Arc;
-use core::cell::UnsafeCell;
-use core::future::Future;
-use core::marker::PhantomPinned;
 use core::panic::Location;
-use core::pin::Pin;
-use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering, fence};
-use core::task::{Context, Poll, Waker};
+use core::sync::atomic::{AtomicUsize, Ordering, fence};
+use core::task::Waker;
 
+pub use self::listener::Listener;
+pub use self::wait::{Retry, WaitUntil};
+
+use self::list::{BATCH, List};
 use super::IrqSpinLock;
-use crate::task::WaitLocation;
-
-/// How many wakers are taken out under one holding of the lock.
-const BATCH: usize = 8;
 
 /// What a wake does to a waiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,43 +44,11 @@ pub struct WaitQueue {
     waiters: IrqSpinLock<List>,
 }
 
-/// Waiters in order of arrival.
-///
-/// # Invariants
-/// Each linked waiter is pinned, alive, belongs to this queue and has the state [`LINKED`]; nothing but the holder of the
-/// queue's lock touches the `links` of a linked waiter.
-struct List {
-    first: Option<NonNull<Waiter>>,
-    last: Option<NonNull<Waiter>>,
-    arrivals: u64,
-}
-
-// SAFETY: the waiters behind the pointers are reached only under the queue's lock.
-unsafe impl Send for List {}
-
-const IDLE: u8 = 0;
-const LINKED: u8 = 1;
-const WOKEN: u8 = 2;
-
-struct Waiter {
-    /// `IDLE` and `WOKEN` belong to the listener, `LINKED` to the queue. Storing `WOKEN` is a waker's last access.
-    state: AtomicU8,
-    links: UnsafeCell<Links>,
-}
-
-struct Links {
-    previous: Option<NonNull<Waiter>>,
-    next: Option<NonNull<Waiter>>,
-    waker: Option<Waker>,
-    arrival: u64,
-    mode: WaitMode,
-}
-
 impl WaitQueue {
     /// A queue with no waiters.
     #[track_caller]
     pub const fn new() -> Self {
-        Self { waiting: AtomicUsize::new(0), waiters: IrqSpinLock::new(List { first: None, last: None, arrivals: 0 }) }
+        Self { waiting: AtomicUsize::new(0), waiters: IrqSpinLock::new(List::new()) }
     }
 
     /// Whether nobody waits, as a hint.
@@ -157,11 +124,7 @@ impl WaitQueue {
     /// The condition is looked at before sleeping and after each wake. It must not sleep.
     #[track_caller]
     pub fn wait_until<T, F: FnMut() -> Option<T>>(&self, condition: F) -> WaitUntil<'_, F> {
-        WaitUntil {
-            listener: Listener::new(self).with_mode(WaitMode::Exclusive),
-            condition,
-            location: Location::caller(),
-        }
+        WaitUntil::new(self, condition, Location::caller())
     }
 
     /// Sleeps until `attempt`, which the caller made just before in vain, gives a value; every wake makes it try again.
@@ -170,7 +133,7 @@ impl WaitQueue {
     /// it was tried last; if not, a look that tells it would be in vain is enough. It must not sleep.
     #[track_caller]
     pub fn retry<T, F: FnMut(bool) -> Option<T>>(&self, attempt: F) -> Retry<'_, F> {
-        Retry { listener: Listener::new(self), attempt, location: Location::caller() }
+        Retry::new(self, attempt, Location::caller())
     }
 }
 
@@ -189,99 +152,6 @@ impl Default for WaitQueue {
     #[track_caller]
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl List {
-    /// The waker of the one waiter there is, taken off the list; `None` if there are more, or if this wake does not take it off.
-    fn take_only_waker(&mut self, exclusive: usize) -> Option<Waker> {
-        let waiter = self.first.filter(|first| self.last == Some(*first))?;
-        // SAFETY: by the list's invariant the waiter is alive and its links are ours while we hold the lock.
-        let links = unsafe { &mut *waiter.as_ref().links.get() };
-        match links.mode {
-            WaitMode::Shared => {}
-            WaitMode::Exclusive if exclusive > 0 => {}
-            WaitMode::Exclusive | WaitMode::Persistent => return None,
-        }
-        let waker = links.waker.take()?;
-        (self.first, self.last) = (None, None);
-        // SAFETY: alive as above; after this store the listener may free it, and we do not touch it again.
-        unsafe { waiter.as_ref() }.state.store(WOKEN, Ordering::Release);
-        Some(waker)
-    }
-
-    /// Moves the wakers of waiters that arrived up to `limit` into `batch`, and tells `left` of those that leave the list;
-    /// returns whether those were all.
-    fn take_wakers(
-        &mut self,
-        limit: u64,
-        exclusive: &mut usize,
-        batch: &mut [Option<Waker>; BATCH],
-        left: impl Fn(),
-    ) -> bool {
-        let mut free = batch.iter_mut();
-        let mut cursor = self.first;
-        while let Some(waiter) = cursor {
-            // SAFETY: by the list's invariant the waiter is alive and its links are ours while we hold the lock.
-            let links = unsafe { &mut *waiter.as_ref().links.get() };
-            if links.arrival > limit {
-                break;
-            }
-            cursor = links.next;
-            if links.mode == WaitMode::Exclusive && *exclusive == 0 {
-                continue;
-            }
-            let Some(slot) = free.next() else { return false };
-            if links.mode == WaitMode::Persistent {
-                *slot = links.waker.clone();
-                // To the back, with a new arrival, so that this wake does not meet it again.
-                self.unlink(waiter);
-                self.link(waiter);
-                continue;
-            }
-            if links.mode == WaitMode::Exclusive {
-                *exclusive -= 1;
-            }
-            *slot = links.waker.take();
-            self.unlink(waiter);
-            left();
-            // SAFETY: alive as above; after this store the listener may free it, and we do not touch it again.
-            unsafe { waiter.as_ref() }.state.store(WOKEN, Ordering::Release);
-        }
-        true
-    }
-
-    fn link(&mut self, waiter: NonNull<Waiter>) {
-        self.arrivals += 1;
-        // SAFETY: the caller holds the lock and gives us a pinned, living waiter that is not linked.
-        let links = unsafe { &mut *waiter.as_ref().links.get() };
-        links.arrival = self.arrivals;
-        links.previous = self.last;
-        links.next = None;
-        match self.last {
-            // SAFETY: linked waiters are alive and ours under the lock; this one is another than `waiter`.
-            Some(last) => unsafe { (*last.as_ref().links.get()).next = Some(waiter) },
-            None => self.first = Some(waiter),
-        }
-        self.last = Some(waiter);
-    }
-
-    fn unlink(&mut self, waiter: NonNull<Waiter>) {
-        // SAFETY: the caller holds the lock and gives us a linked waiter; its neighbours are linked too.
-        unsafe {
-            let (previous, next) = {
-                let links = &mut *waiter.as_ref().links.get();
-                (links.previous.take(), links.next.take())
-            };
-            match previous {
-                Some(previous) => (*previous.as_ref().links.get()).next = next,
-                None => self.first = next,
-            }
-            match next {
-                Some(next) => (*next.as_ref().links.get()).previous = previous,
-                None => self.last = previous,
-            }
-        }
     }
 }
 
@@ -310,204 +180,5 @@ unsafe impl QueueRef for Arc<WaitQueue> {
     }
 }
 
-/// One waiter: pinned where it waits, taken off the queue when dropped.
-///
-/// An exclusive listener that was woken and leaves, or is dropped, without an [`answer`](Listener::answer) passes the wake on.
-#[must_use]
-pub struct Listener<Q: QueueRef = Arc<WaitQueue>> {
-    queue: Q,
-    mode: WaitMode,
-    waiter: Waiter,
-    _pinned: PhantomPinned,
-}
-
-// SAFETY: the waiter is reached under the queue's lock, or while it is not linked and so belongs to the listener alone.
-unsafe impl<Q: QueueRef + Send> Send for Listener<Q> {}
-// SAFETY: as above; shared references give only the atomic state.
-unsafe impl<Q: QueueRef + Sync> Sync for Listener<Q> {}
-
-impl<Q: QueueRef> Listener<Q> {
-    /// A shared listener of `queue`, not registered yet.
-    pub fn new(queue: Q) -> Self {
-        let links = Links { previous: None, next: None, waker: None, arrival: 0, mode: WaitMode::Shared };
-        Self {
-            queue,
-            mode: WaitMode::Shared,
-            waiter: Waiter { state: AtomicU8::new(IDLE), links: UnsafeCell::new(links) },
-            _pinned: PhantomPinned,
-        }
-    }
-
-    /// The same listener with another mode; before it is registered.
-    pub fn with_mode(mut self, mode: WaitMode) -> Self {
-        self.mode = mode;
-        self
-    }
-
-    /// The queue it listens to.
-    pub fn queue(&self) -> &Q {
-        &self.queue
-    }
-
-    /// Whether it was woken since it was last registered.
-    pub fn is_woken(&self) -> bool {
-        self.waiter.state.load(Ordering::Acquire) == WOKEN
-    }
-
-    /// Puts the listener on the queue, unless it is there. Look at the condition after this, not only before.
-    pub fn register(self: Pin<&mut Self>, waker: &Waker) {
-        // SAFETY: nothing is moved out of the listener.
-        let this = unsafe { self.get_unchecked_mut() };
-        let waiter = NonNull::from(&this.waiter);
-        let queue = this.queue.queue();
-        let stale = {
-            let mut list = queue.waiters.lock();
-            // SAFETY: under the lock the links are ours, linked or not.
-            let links = unsafe { &mut *waiter.as_ref().links.get() };
-            let stale = match &links.waker {
-                Some(old) if old.will_wake(waker) => None,
-                _ => links.waker.replace(waker.clone()),
-            };
-            if this.waiter.state.load(Ordering::Relaxed) != LINKED {
-                links.mode = this.mode;
-                list.link(waiter);
-                queue.count(1);
-                this.waiter.state.store(LINKED, Ordering::Relaxed);
-            }
-            stale
-        };
-        // Dropped without the lock: it may be the last reference to something with a listener of this queue.
-        drop(stale);
-        // Orders the registration before the caller's look at the condition.
-        fence(Ordering::SeqCst);
-    }
-
-    /// The wake that has come, if one has, is answered by what the caller does next: it is not passed on. One that comes from here on
-    /// is, unless it is answered too.
-    pub fn answer(&self) {
-        if self.is_woken() {
-            self.waiter.state.store(IDLE, Ordering::Relaxed);
-        }
-    }
-
-    /// Takes the listener off the queue. A wake that was not answered was for something else than what ends the wait.
-    #[inline]
-    pub fn leave(self: Pin<&mut Self>) {
-        // SAFETY: nothing is moved out of the listener.
-        unsafe { self.get_unchecked_mut() }.unlink_and_pass_on();
-    }
-
-    #[inline]
-    fn unlink_and_pass_on(&mut self) {
-        match self.waiter.state.load(Ordering::Acquire) {
-            IDLE => {}
-            // Off the queue, and with nobody to pass it on to.
-            WOKEN if self.mode == WaitMode::Shared => self.waiter.state.store(IDLE, Ordering::Relaxed),
-            _ => self.unlink_and_pass_on_in_full(),
-        }
-    }
-
-    #[inline(never)]
-    fn unlink_and_pass_on_in_full(&mut self) {
-        if self.unlink() {
-            self.waiter.state.store(IDLE, Ordering::Relaxed);
-            if self.mode == WaitMode::Exclusive {
-                self.queue.queue().wake_one();
-            }
-        }
-    }
-
-    /// Takes the waiter off the queue; afterwards it belongs to the listener alone. Returns whether it was woken.
-    fn unlink(&mut self) -> bool {
-        match self.waiter.state.load(Ordering::Acquire) {
-            LINKED => {}
-            other => return other == WOKEN,
-        }
-        let queue = self.queue.queue();
-        let mut list = queue.waiters.lock();
-        let woken = self.waiter.state.load(Ordering::Relaxed) == WOKEN;
-        if !woken {
-            list.unlink(NonNull::from(&self.waiter));
-            queue.count(-1);
-            self.waiter.state.store(IDLE, Ordering::Relaxed);
-        }
-        drop(list);
-        woken
-    }
-}
-
-impl<Q: QueueRef> Drop for Listener<Q> {
-    #[inline]
-    fn drop(&mut self) {
-        self.unlink_and_pass_on();
-    }
-}
-
-/// The future of [`WaitQueue::wait_until`].
-#[must_use]
-pub struct WaitUntil<'a, F> {
-    listener: Listener<&'a WaitQueue>,
-    condition: F,
-    location: &'static Location<'static>,
-}
-
-impl<T, F: FnMut() -> Option<T>> Future for WaitUntil<'_, F> {
-    type Output = T;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        // SAFETY: the listener stays pinned, the other fields are not pinned structurally.
-        let (mut listener, condition, location) = unsafe {
-            let this = self.get_unchecked_mut();
-            (Pin::new_unchecked(&mut this.listener), &mut this.condition, this.location)
-        };
-        listener.answer();
-        if let Some(value) = condition() {
-            listener.leave();
-            return Poll::Ready(value);
-        }
-        listener.as_mut().register(context.waker());
-        if let Some(value) = condition() {
-            listener.leave();
-            return Poll::Ready(value);
-        }
-        WaitLocation::record(context.waker(), location);
-        Poll::Pending
-    }
-}
-
-/// The future of [`WaitQueue::retry`].
-#[must_use]
-pub struct Retry<'a, F> {
-    listener: Listener<&'a WaitQueue>,
-    attempt: F,
-    location: &'static Location<'static>,
-}
-
-impl<T, F: FnMut(bool) -> Option<T>> Future for Retry<'_, F> {
-    type Output = T;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        // SAFETY: the listener stays pinned, the other fields are not pinned structurally.
-        let (mut listener, attempt, location) = unsafe {
-            let this = self.get_unchecked_mut();
-            (Pin::new_unchecked(&mut this.listener), &mut this.attempt, this.location)
-        };
-        if listener.is_woken()
-            && let Some(value) = attempt(true)
-        {
-            listener.leave();
-            return Poll::Ready(value);
-        }
-        listener.as_mut().register(context.waker());
-        if let Some(value) = attempt(false) {
-            listener.leave();
-            return Poll::Ready(value);
-        }
-        WaitLocation::record(context.waker(), location);
-        Poll::Pending
-    }
-}
-
 #[cfg(test)]
-#[path = "wait_queue_tests.rs"]
 mod tests;

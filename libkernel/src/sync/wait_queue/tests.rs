@@ -1,10 +1,14 @@
 //! Tests of wait queues.
 
 use super::*;
+use crate::sync::SpinLock;
 use crate::task::{Task, host};
 use alloc::boxed::Box;
 use alloc::task::Wake;
-use core::pin::pin;
+use alloc::vec::Vec;
+use core::future::Future;
+use core::pin::{Pin, pin};
+use core::task::{Context, Poll};
 use std::sync::atomic::AtomicBool;
 
 #[derive(Default)]
@@ -41,6 +45,51 @@ fn wake_one_reaches_the_longest_waiting_exclusive_waiter_and_all_shared_ones() {
     assert_eq!(second.count(), 1);
     assert!(!queue.wake_one(), "nobody is left");
     assert!(queue.is_empty());
+}
+
+#[test]
+fn shared_waiters_that_come_after_exclusive_ones_are_woken_before_them() {
+    struct Note(Arc<SpinLock<Vec<usize>>>, usize);
+    impl Wake for Note {
+        fn wake(self: Arc<Self>) {
+            self.0.lock().push(self.1);
+        }
+    }
+    use WaitMode::{Exclusive, Persistent, Shared};
+    let queue = Arc::new(WaitQueue::new());
+    let order = Arc::new(SpinLock::new(Vec::new()));
+    let modes = [Exclusive, Shared, Exclusive, Persistent, Exclusive, Shared];
+    let mut waiters = Vec::new();
+    for (number, mode) in modes.into_iter().enumerate() {
+        let mut waiter = Box::pin(Listener::new(queue.clone()).with_mode(mode));
+        waiter.as_mut().register(&Arc::new(Note(order.clone(), number)).into());
+        waiters.push(waiter);
+    }
+    let woken = || core::mem::take(&mut *order.lock());
+    queue.wake_one();
+    assert_eq!(woken(), [1, 3, 5, 0]);
+    queue.wake_one();
+    assert_eq!(woken(), [3, 2]);
+    drop(waiters.remove(3));
+    queue.wake_all();
+    assert_eq!(woken(), [4]);
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn a_wake_of_one_looks_at_nobody_that_waits_behind_it() {
+    const WAITERS: usize = if cfg!(miri) { 200 } else { 100_000 };
+    let queue = WaitQueue::new();
+    let mut waiters: Vec<_> =
+        (0..WAITERS).map(|_| Box::pin(Listener::new(&queue).with_mode(WaitMode::Exclusive))).collect();
+    let begun = std::time::Instant::now();
+    waiters.iter_mut().for_each(|waiter| waiter.as_mut().register(Waker::noop()));
+    let registered = begun.elapsed();
+    // Few beside the waiters: less work than registering those, unless each wake looks at them all.
+    assert!((0..WAITERS / 50).all(|_| queue.wake_one()));
+    assert!(begun.elapsed() < 2 * registered);
+    assert_eq!(waiters.iter().filter(|waiter| waiter.is_woken()).count(), WAITERS / 50);
+    waiters.iter().for_each(|waiter| waiter.answer());
 }
 
 #[test]
