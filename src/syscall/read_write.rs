@@ -201,7 +201,7 @@ impl<B: UserBytes> Transfer<B> {
                     let attempt = |woken: bool| {
                         if !woken && file.would_block(reads) { None } else { work.retry(thread, file) }
                     };
-                    interruptible(queue.retry(attempt)).await
+                    interruptible(queue.retry(attempt, || !file.would_block(reads))).await
                 }
                 None => {
                     if let Some(timeout) = file.object().and_then(|object| object.timeout(reads)) {

@@ -37,7 +37,8 @@ pub struct Pipe {
     ring: SpinLock<Ring>,
     /// Whether opens wait for the other side, as those of a FIFO do.
     opens_wait: bool,
-    /// Woken when there is something to read, or nobody left to write it.
+    /// Woken when there is something to read, or nobody left to write it. What is written wakes one reader, who wakes the next if it
+    /// leaves something.
     readable: Arc<WaitQueue>,
     /// Woken when there is room, or nobody left to read.
     writable: Arc<WaitQueue>,
@@ -227,7 +228,7 @@ impl Pipe {
             None => ring.fill(source, count)?,
         };
         drop(ring);
-        self.readable.wake_all();
+        self.readable.wake_one();
         Ok(done)
     }
 

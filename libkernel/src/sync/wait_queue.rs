@@ -127,13 +127,15 @@ impl WaitQueue {
         WaitUntil::new(self, condition, Location::caller())
     }
 
-    /// Sleeps until `attempt`, which the caller made just before in vain, gives a value; every wake makes it try again.
+    /// Sleeps, as an exclusive waiter, until `attempt`, which the caller made just before in vain, gives a value; every wake makes it try
+    /// again.
     ///
     /// It is tried once more before each sleep, with the waiter on the queue. Its argument says whether there was a wake since
-    /// it was tried last; if not, a look that tells it would be in vain is enough. It must not sleep.
+    /// it was tried last; if not, a look that tells it would be in vain is enough. `left` says whether there is more of what was waited
+    /// for: then the wake that brought the value goes on to the next waiter. Neither may sleep.
     #[track_caller]
-    pub fn retry<T, F: FnMut(bool) -> Option<T>>(&self, attempt: F) -> Retry<'_, F> {
-        Retry::new(self, attempt, Location::caller())
+    pub fn retry<T, F: FnMut(bool) -> Option<T>, L: Fn() -> bool>(&self, attempt: F, left: L) -> Retry<'_, F, L> {
+        Retry::new(self, attempt, left, Location::caller())
     }
 }
 

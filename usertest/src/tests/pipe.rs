@@ -18,6 +18,8 @@ tests!("pipe":
     small_nonblocking_write_is_all_or_nothing,
     reader_wakes_a_blocked_writer,
     writer_wakes_a_blocked_reader,
+    each_write_wakes_one_of_many_readers,
+    a_reader_that_leaves_something_wakes_the_next,
     writes_up_to_pipe_buf_do_not_interleave,
     large_write_to_a_slow_reader_arrives_whole,
     two_readers_share_what_one_writer_sends,
@@ -145,6 +147,39 @@ fn writer_wakes_a_blocked_reader() {
     assert!(wait_for_state(child, "S"), "the reader does not sleep");
     must(write(writer, b"abc"));
     exits(child, 0);
+}
+
+/// Children that sleep in a read of one byte, then answer with a byte and end.
+fn sleeping_readers(count: usize, requests: Fd, answers: Fd) -> Vec<Pid> {
+    let child = || (must(read(requests, &mut [0; 1])) == 1 && must(write(answers, b"!")) == 1) as i32;
+    let children: Vec<_> = (0..count).map(|_| spawn(child)).collect();
+    assert!(children.iter().all(|&child| wait_for_state(child, "S")));
+    children
+}
+
+fn each_write_wakes_one_of_many_readers() {
+    const READERS: usize = 30;
+    in_child(|| {
+        must(set_affinity(0, &[must(affinity())[0]]));
+        let (requests, answers) = (must(pipe()), must(pipe()));
+        let children = sleeping_readers(READERS, requests.0, answers.1);
+        for _ in &children {
+            must(write(requests.1, b"?"));
+            must(read(answers.0, &mut [0; 1]));
+        }
+        children.into_iter().for_each(|child| exits(child, 1));
+        // SAFETY: rusage is plain data.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        must(call!(SYS_getrusage, libc::RUSAGE_CHILDREN, &mut usage));
+        within(usage.ru_nvcsw as u64, READERS as u64, 3 * READERS as u64, "times that readers went to sleep");
+    });
+}
+
+fn a_reader_that_leaves_something_wakes_the_next() {
+    let (requests, answers) = (must(pipe()), must(pipe()));
+    let children = sleeping_readers(8, requests.0, answers.1);
+    must(write(requests.1, &vec![0; children.len()]));
+    children.into_iter().for_each(|child| exits(child, 1));
 }
 
 fn writes_up_to_pipe_buf_do_not_interleave() {
