@@ -1,7 +1,10 @@
 //! From a trapped `svc` to the handler and back.
 #![forbid(unsafe_code)]
 
+use core::future::{Future, poll_fn};
+use core::pin::{Pin, pin};
 use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::{self, Poll};
 
 use libkernel::Errno;
 
@@ -30,9 +33,19 @@ pub async fn wait(cx: &mut Context) -> Served {
         cx.futex = None;
         return cx.end_call(result);
     }
-    let result = table::wait(number(cx), cx).await;
+    let result = {
+        let mut call = pin!(table::wait(number(cx), cx));
+        poll_fn(|context| poll_seldom(call.as_mut(), context)).await
+    };
     cx.progress = 0;
     cx.end_call(result)
+}
+
+/// Polls `future` with a call, so that it is not compiled into what polls it: the two above are polled often, and this one, which needs many
+/// registers, seldom.
+#[inline(never)]
+fn poll_seldom<F: Future>(future: Pin<&mut F>, context: &mut task::Context<'_>) -> Poll<F::Output> {
+    future.poll(context)
 }
 
 /// The number of the call: the low half of `x8`.
