@@ -40,6 +40,8 @@ const PROTECTION_BITS: u32 = linux::PROT_READ | linux::PROT_WRITE | linux::PROT_
 /// Bytes of address space that a long madvise(2) goes through at a time: to drop what is there, or to make it present.
 const DROPPED_AT_ONCE: u64 = 64 << 20;
 const MADE_AT_ONCE: u64 = 1 << 20;
+/// Bytes that mremap(2) and brk(2) give up at a time.
+const GIVEN_UP_AT_ONCE: u64 = AT_ONCE << PAGE_SHIFT;
 
 /// mmap(2).
 pub fn mmap(cx: &mut Context, address: u64, length: u64, prot: u32, flags: u32, fd: Fd, offset: u64) -> Outcome {
@@ -167,36 +169,119 @@ pub async fn munmap_blocking(cx: &mut Context, address: u64, length: u64) -> Res
     Ok(0)
 }
 
-/// mprotect(2).
-pub fn mprotect(cx: &mut Context, address: u64, length: u64, prot: u32) -> Result<usize> {
+/// What mprotect(2) is to permit.
+fn protection(prot: u32) -> Result<Protection> {
     let growing = linux::PROT_GROWSDOWN | linux::PROT_GROWSUP;
     if prot & !(PROTECTION_BITS | growing | linux::PROT_SEM) != 0 || prot & growing == growing {
         return Err(Errno::EINVAL);
     }
-    cx.thread.space().protect(address, length, Protection::from_bits_truncate(prot as u8))?;
+    Ok(Protection::from_bits_truncate(prot as u8))
+}
+
+/// mprotect(2).
+pub fn mprotect(cx: &mut Context, address: u64, length: u64, prot: u32) -> Outcome {
+    let protection = match protection(prot) {
+        Ok(protection) => protection,
+        Err(error) => return Outcome::Done(Err(error)),
+    };
+    let space = cx.thread.space();
+    if length >> PAGE_SHIFT > AT_ONCE && space.resident() > AT_ONCE {
+        return Outcome::Block;
+    }
+    space.protect(address, length, protection).map(|()| 0).into()
+}
+
+/// mprotect(2) of much memory, in steps.
+///
+/// Each step is an mprotect(2) of its part: whoever looks in between finds mappings and pages that agree. Other threads see pages change one
+/// after the other anyway, and a hole is found when all before it is changed, as it always is.
+pub async fn mprotect_blocking(cx: &mut Context, address: u64, length: u64, prot: u32) -> Result<usize> {
+    let protection = protection(prot)?;
+    let space = cx.thread.space();
+    let (mut at, mut left) = (address, length);
+    while left > 0 {
+        let done = space.protect_some(at, left, protection, AT_ONCE)?;
+        at += done;
+        left = left.saturating_sub(done);
+        cond_resched().await;
+    }
     Ok(0)
 }
 
-/// mremap(2).
-pub fn mremap(cx: &mut Context, old: u64, old_length: u64, new_length: u64, flags: u32, new: u64) -> Result<usize> {
+/// How and where to mremap(2) may put the mapping, by its flags.
+fn movement(flags: u32, new: u64) -> Result<Move> {
     const MAY_MOVE: u32 = linux::MREMAP_MAYMOVE;
     const FIXED: u32 = linux::MREMAP_MAYMOVE | linux::MREMAP_FIXED;
     const LEAVE: u32 = linux::MREMAP_MAYMOVE | linux::MREMAP_DONTUNMAP;
     const LEAVE_FIXED: u32 = FIXED | linux::MREMAP_DONTUNMAP;
-    let how = match flags {
+    Ok(match flags {
         0 => Move::Never,
         MAY_MOVE => Move::IfNeeded,
         FIXED => Move::To(new),
         LEAVE => Move::LeavingEmpty(None),
         LEAVE_FIXED => Move::LeavingEmpty(Some(new)),
         _ => return Err(Errno::EINVAL),
+    })
+}
+
+/// mremap(2).
+pub fn mremap(cx: &mut Context, old: u64, old_length: u64, new_length: u64, flags: u32, new: u64) -> Outcome {
+    let how = match movement(flags, new) {
+        Ok(how) => how,
+        Err(error) => return Outcome::Done(Err(error)),
     };
-    Ok(cx.thread.space().remap(old, old_length, new_length, how)?.0 as usize)
+    let stays = matches!(how, Move::Never | Move::IfNeeded);
+    if stays && new_length > 0 && old_length.saturating_sub(new_length) > GIVEN_UP_AT_ONCE {
+        return Outcome::Block;
+    }
+    cx.thread.space().remap(old, old_length, new_length, how).map(|at| at.0 as usize).into()
+}
+
+/// mremap(2) that gives up much memory: the mapping becomes shorter in steps, each of which is an mremap(2) of its own.
+pub async fn mremap_blocking(
+    cx: &mut Context,
+    old: u64,
+    old_length: u64,
+    new_length: u64,
+    flags: u32,
+    new: u64,
+) -> Result<usize> {
+    let how = movement(flags, new)?;
+    let space = cx.thread.space();
+    let mut length = old_length;
+    while length.saturating_sub(new_length) > GIVEN_UP_AT_ONCE {
+        let less = length - GIVEN_UP_AT_ONCE;
+        space.remap(old, length, less, how)?;
+        length = less;
+        cond_resched().await;
+    }
+    Ok(space.remap(old, length, new_length, how)?.0 as usize)
 }
 
 /// brk(2): the raw call, which returns the new or unchanged break and no error.
-pub fn brk(cx: &mut Context, address: u64) -> Result<usize> {
-    Ok(cx.thread.space().brk(address) as usize)
+pub fn brk(cx: &mut Context, address: u64) -> Outcome {
+    let space = cx.thread.space();
+    if space.brk_excess(address) > GIVEN_UP_AT_ONCE {
+        return Outcome::Block;
+    }
+    Outcome::Done(Ok(space.brk(address) as usize))
+}
+
+/// brk(2) that gives up much memory: the break moves in steps, each of which is a brk(2) of its own.
+pub async fn brk_blocking(cx: &mut Context, address: u64) -> Result<usize> {
+    let space = cx.thread.space();
+    loop {
+        let excess = space.brk_excess(address);
+        if excess <= GIVEN_UP_AT_ONCE {
+            return Ok(space.brk(address) as usize);
+        }
+        let step = address + excess - GIVEN_UP_AT_ONCE;
+        let reached = space.brk(step);
+        if reached != step {
+            return Ok(reached as usize);
+        }
+        cond_resched().await;
+    }
 }
 
 fn advice(number: u32) -> Result<Advice> {

@@ -242,14 +242,14 @@ system_calls! {
     211 => sendmsg(fd: Fd, message: UserPtr<u8>, flags: u32) in socket_message, sendmsg_blocking;
     212 => recvmsg(fd: Fd, message: UserPtr<u8>, flags: u32) in socket_message, recvmsg_blocking;
     213 => readahead(fd: Fd, offset: i64, count: usize) in file;
-    214 => brk(address: u64) in memory;
+    214 => brk(address: u64) in memory, brk_blocking;
     215 => munmap(address: u64, length: u64) in memory, munmap_blocking;
-    216 => mremap(old: u64, old_length: u64, new_length: u64, flags: u32, new: u64) in memory;
+    216 => mremap(old: u64, old_length: u64, new_length: u64, flags: u32, new: u64) in memory, mremap_blocking;
     220 => clone(flags: u64, stack: u64, parent_tid: UserPtr<u32>, tls: u64, child_tid: UserPtr<u32>) in clone, clone_blocking;
     221 => execve(path: UserPtr<u8>, arguments: UserPtr<u64>, environment: UserPtr<u64>) in exec, execve_blocking;
     222 => mmap(address: u64, length: u64, prot: u32, flags: u32, fd: Fd, offset: u64) in memory, mmap_blocking;
     223 => fadvise64(fd: Fd, offset: i64, length: i64, advice: u32) in file;
-    226 => mprotect(address: u64, length: u64, prot: u32) in memory;
+    226 => mprotect(address: u64, length: u64, prot: u32) in memory, mprotect_blocking;
     227 => msync(address: u64, length: u64, flags: u32) in memory;
     228 => mlock(address: u64, length: u64) in memory, mlock_blocking;
     229 => munlock(address: u64, length: u64) in memory;

@@ -29,6 +29,7 @@ tests!("hostile":
     mapping_races_are_harmless [30],
     self_tracing_oddities_do_not_hang,
     long_calls_give_way [60],
+    giving_up_or_changing_much_memory_gives_way [60],
 );
 
 fn works() {
@@ -439,7 +440,6 @@ fn longest_wait_during(call: impl FnOnce()) -> (u64, u64) {
 fn long_calls_give_way() {
     const SIZE: usize = 24 << 20;
     const POPULATE: i32 = 23;
-    type Call = Box<dyn FnOnce()>;
     in_child(|| {
         must(set_affinity(0, &[must(affinity())[0]]));
         let memory = || must(mmap(0, SIZE, RW, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0));
@@ -450,9 +450,36 @@ fn long_calls_give_way() {
             ("madvise", Box::new(move || assert_eq!(must(call!(SYS_madvise, populated, SIZE, POPULATE)), 0))),
             ("mlock", Box::new(move || assert_eq!(must(call!(SYS_mlock, locked, SIZE)), 0))),
         ];
-        for (name, call) in calls {
-            let (wait, took) = longest_wait_during(call);
-            assert!(wait < 25 * MS || wait < took / 3, "{name} took {took} ns, and others waited {wait} ns");
-        }
+        others_wait_little(calls);
     });
+}
+
+fn giving_up_or_changing_much_memory_gives_way() {
+    const SIZE: usize = 192 << 20;
+    const EXECUTABLE: i32 = libc::PROT_READ | libc::PROT_EXEC;
+    in_child(|| {
+        must(set_affinity(0, &[must(affinity())[0]]));
+        let touch = |start: usize| (0..SIZE).step_by(PAGE).for_each(|at| poke(start + at, 1u8));
+        let memory = must(mmap(0, SIZE, RW, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0));
+        touch(memory);
+        others_wait_little([
+            ("mprotect", Box::new(move || assert_eq!(must(call!(SYS_mprotect, memory, SIZE, EXECUTABLE)), 0))),
+            ("mremap", Box::new(move || assert_eq!(must(call!(SYS_mremap, memory, SIZE, PAGE, 0)), memory))),
+        ]);
+        let start = must(call!(SYS_brk, 0));
+        assert_eq!(must(call!(SYS_brk, start + SIZE)), start + SIZE);
+        touch(start);
+        others_wait_little([("brk", Box::new(move || assert_eq!(must(call!(SYS_brk, start)), start)))]);
+        assert_eq!(peek::<u8>(memory), 1);
+    });
+}
+
+type Call = Box<dyn FnOnce()>;
+
+/// That a thread on this core gets its turns while each of these calls goes on.
+fn others_wait_little<const N: usize>(calls: [(&str, Call); N]) {
+    for (name, call) in calls {
+        let (wait, took) = longest_wait_during(call);
+        assert!(wait < 25 * MS || wait < took / 3, "{name} took {took} ns, and others waited {wait} ns");
+    }
 }

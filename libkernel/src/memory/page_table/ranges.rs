@@ -12,6 +12,23 @@ use crate::memory::gather::{Gather, Pages};
 use crate::memory::kernel_map::entry_index;
 
 impl PageTable {
+    /// The address up to which `[start, end)` has about `limit` pages, or `end`.
+    #[must_use]
+    pub fn reach(&self, start: u64, end: u64, limit: u64) -> u64 {
+        let mut pages = 0;
+        let mut virt = start;
+        while virt < end && pages < limit {
+            virt = match self.leaf(virt) {
+                Err(next) => next.min(end),
+                Ok(table) => {
+                    pages += u64::from(table.live());
+                    leaf_end(virt, end)
+                }
+            };
+        }
+        virt
+    }
+
     /// Calls `visit` for every non-empty entry of `[start, end)`.
     pub fn for_each(&self, start: u64, end: u64, mut visit: impl FnMut(u64, Descriptor)) {
         let mut virt = start;

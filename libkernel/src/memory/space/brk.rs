@@ -14,6 +14,13 @@ impl AddressSpace {
         (state.brk_start, state.brk) = (start, start);
     }
 
+    /// By how many bytes the break would move down to `wanted`; 0 if it would not.
+    #[must_use]
+    pub fn brk_excess(&self, wanted: u64) -> u64 {
+        let state = self.state.lock();
+        if wanted < state.brk_start { 0 } else { state.brk.saturating_sub(wanted) }
+    }
+
     /// Moves the break to `wanted` and returns where it is then: the old place if that is impossible, as the system call does.
     pub fn brk(&self, wanted: u64) -> u64 {
         let mut state = self.state.lock();

@@ -150,16 +150,20 @@ impl AddressSpace {
     /// Changes what the program may do with `[start, start + length)`. `EINVAL`; `ENOMEM` where something is not mapped (what
     /// lies before it is changed, as on Linux); `EACCES` for a file that was not opened for writing.
     pub fn protect(&self, start: u64, length: u64, protection: Protection) -> Result<()> {
-        if start & PAGE_MASK != 0 {
-            return Err(Errno::EINVAL);
-        }
-        if length == 0 {
-            return Ok(());
-        }
-        let (start, end) = user_page_range(start, length).ok_or(Errno::ENOMEM)?;
+        let (start, end) = protection_range(start, length)?;
         let mut state = self.state.lock();
         let mut gather = Gather::new(&self.context);
         state.protect(start, end, protection, &mut gather)
+    }
+
+    /// As [`protect`](Self::protect), for as much from the start of the range as has about `limit` pages; returns how long that was.
+    pub fn protect_some(&self, start: u64, length: u64, protection: Protection, limit: u64) -> Result<u64> {
+        let (start, end) = protection_range(start, length)?;
+        let mut state = self.state.lock();
+        let mut gather = Gather::new(&self.context);
+        let reached = state.table.reach(start, end, limit);
+        state.protect(start, reached, protection, &mut gather)?;
+        Ok(reached - start)
     }
 
     /// Makes the pages of `[start, end)` present as far as possible; errors do not matter.
@@ -186,6 +190,15 @@ impl AddressSpace {
             state.fault(&self.context, at, access).ok()?;
         }
         Some(limit)
+    }
+}
+
+/// The pages of `[start, start + length)` as mprotect(2) takes them. `EINVAL`, `ENOMEM`.
+fn protection_range(start: u64, length: u64) -> Result<(u64, u64)> {
+    match length {
+        _ if start & PAGE_MASK != 0 => Err(Errno::EINVAL),
+        0 => Ok((start, start)),
+        _ => user_page_range(start, length).ok_or(Errno::ENOMEM),
     }
 }
 
@@ -298,6 +311,9 @@ impl State {
     }
 
     fn protect(&mut self, start: u64, end: u64, protection: Protection, gather: &mut Gather<'_>) -> Result<()> {
+        if start >= end {
+            return Ok(());
+        }
         // Change what is mapped without a hole; complain about the rest afterwards.
         let mut reached = start;
         let mut error = None;

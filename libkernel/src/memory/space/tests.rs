@@ -256,6 +256,29 @@ fn memory_can_be_freed_in_steps() {
 }
 
 #[test]
+fn memory_can_be_protected_in_steps_up_to_a_hole() {
+    let space = space();
+    space.map(MapRequest::anonymous(3000 * PAGE, RW).at(BASE)).unwrap();
+    space.map(MapRequest::anonymous(PAGE, RW).at(BASE + (1 << 40))).unwrap();
+    space.populate(BASE, BASE + 2900 * PAGE);
+    let (mut at, mut steps) = (BASE, 0);
+    let refused = loop {
+        match space.protect_some(at, BASE + (1 << 41) - at, Protection::READ, 500) {
+            Ok(done) => at += done,
+            Err(error) => break error,
+        }
+        check_invariants(&space);
+        let changed = space.state.lock().vmas.find(BASE).unwrap().clone();
+        assert_eq!((changed.end, changed.protection), (at.min(BASE + 3000 * PAGE), Protection::READ));
+        steps += 1;
+    };
+    assert_eq!(refused, Errno::ENOMEM);
+    assert!((3..=6).contains(&steps), "{steps}");
+    assert!(space.fault(VirtAddr(BASE + 2999 * PAGE), Access::Write).is_err());
+    assert_eq!(space.fault(VirtAddr(BASE + (1 << 40)), Access::Write), Ok(()));
+}
+
+#[test]
 fn locking_is_limited_unless_privileged() {
     let limits = MemoryLimits { locked: 4 * PAGE, ..MemoryLimits::INITIAL };
     let space = AddressSpace::new(5, limits).unwrap();
