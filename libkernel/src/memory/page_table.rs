@@ -64,8 +64,14 @@ impl PageTable {
     /// The level 3 table for `virt`, made if need be. `ENOMEM`.
     #[inline]
     fn leaf_or_new(&mut self, virt: u64) -> Result<Table> {
+        self.table_or_new(virt, 3)
+    }
+
+    /// The table of this level for `virt`, made if need be. `ENOMEM`.
+    #[inline]
+    fn table_or_new(&mut self, virt: u64, wanted: u32) -> Result<Table> {
         let mut table = self.root;
-        for level in 0..3 {
+        for level in 0..wanted {
             let Some(slot) = table.entries().get(entry_index(virt, level)) else { continue };
             let entry = Descriptor(slot.load(Relaxed));
             table = if entry.is_empty() {

@@ -3,7 +3,7 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use super::table::leaf_end;
-use super::{PAGE, PageTable};
+use super::{LEAF_SPAN, PAGE, PageTable};
 use crate::Result;
 use crate::memory::address::PAGE_SIZE;
 use crate::memory::descriptor::Descriptor;
@@ -178,7 +178,8 @@ impl PageTable {
         self.clear(virt, virt + PAGE, &mut gather);
     }
 
-    /// Moves the entries of `[from, from + length)` to `to`; the ranges do not overlap and nothing is mapped at `to`.
+    /// Moves the entries of `[from, from + length)` to `to`; the ranges do not overlap and nothing is mapped at `to`. Where both lie alike
+    /// within level 3 tables, whole tables are moved.
     ///
     /// On `ENOMEM` what was moved stays moved: the caller moves it back.
     pub fn move_range(&mut self, from: u64, to: u64, length: u64, gather: &mut Gather<'_>) -> Result<()> {
@@ -192,6 +193,11 @@ impl PageTable {
                 }
                 Ok(table) => table,
             };
+            if (source | virt).is_multiple_of(LEAF_SPAN) && length - done >= LEAF_SPAN {
+                self.move_leaf(source, virt, gather)?;
+                done += LEAF_SPAN;
+                continue;
+            }
             done += PAGE;
             let Some(slot) = old.entries().get(entry_index(source, 3)) else { continue };
             let entry = Descriptor(slot.load(Relaxed));
@@ -207,6 +213,30 @@ impl PageTable {
             gather.changed(source);
         }
         self.clear(from, from + length, gather);
+        Ok(())
+    }
+
+    /// Moves the level 3 table of `from`, which there is, to `to`, where nothing is mapped. `ENOMEM`.
+    fn move_leaf(&mut self, from: u64, to: u64, gather: &mut Gather<'_>) -> Result<()> {
+        let (old, new) = (self.table_or_new(from, 2)?, self.table_or_new(to, 2)?);
+        let (Some(source), Some(target)) =
+            (old.entries().get(entry_index(from, 2)), new.entries().get(entry_index(to, 2)))
+        else {
+            return Ok(());
+        };
+        let unused = Descriptor(target.load(Relaxed));
+        if unused.is_empty() {
+            new.change_live(1);
+        } else {
+            // A table that was made and never filled. Cores may remember where it is: it goes before another takes its place.
+            target.store(0, Relaxed);
+            gather.table(unused.address());
+            gather.flush();
+            self.tables -= 1;
+        }
+        target.store(source.swap(0, Relaxed), Relaxed);
+        old.change_live(-1);
+        gather.changed_everywhere();
         Ok(())
     }
 }

@@ -58,3 +58,23 @@ fn moving_keeps_pages_and_frees_the_old_tables() {
     drop(gather);
     assert_eq!(table.tables(), 4);
 }
+
+#[test]
+fn moving_much_moves_whole_tables_and_single_pages_at_the_ends() {
+    let mut table = PageTable::new().unwrap();
+    let (from, to, length) = (LEAF_SPAN - PAGE, (1 << 39) - PAGE, 2 * LEAF_SPAN + 2 * PAGE);
+    let pages = [0, PAGE, LEAF_SPAN, length - PAGE].map(|at| (at, map(&mut table, from + at)));
+    let beside = map(&mut table, from + length);
+    table.prepare(to + PAGE).unwrap();
+    table.move_range(from, to, length, &mut Gather::dead()).unwrap();
+    for (at, page) in &pages {
+        assert_eq!(table.get(to + at).address(), page.phys());
+        assert!(table.get(from + at).is_empty());
+        assert_eq!(page.references(), 2);
+    }
+    assert_eq!(table.get(from + length).address(), beside.phys());
+    // The root, three to what stays, two more to the first page and four to the rest.
+    assert_eq!(table.tables(), 10);
+    drop(table);
+    assert!(pages.iter().all(|(_, page)| page.references() == 1));
+}

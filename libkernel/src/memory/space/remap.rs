@@ -4,8 +4,9 @@
 use super::layout::LOWEST_ADDRESS;
 use super::map::Placement;
 use super::{AddressSpace, State};
-use crate::memory::address::{PAGE_MASK, USER_LIMIT, VirtAddr, page_ceil, user_page_range};
+use crate::memory::address::{PAGE_MASK, PAGE_SIZE, USER_LIMIT, VirtAddr, page_ceil, user_page_range};
 use crate::memory::gather::Gather;
+use crate::memory::page_table::LEAF_SPAN;
 use crate::memory::vma::{Vma, VmaFlags};
 use crate::{Errno, Result};
 
@@ -96,13 +97,25 @@ impl State {
         Ok(true)
     }
 
-    /// A place for a moved mapping; what is at a fixed place is removed.
-    fn make_room(&mut self, target: Option<u64>, length: u64, gather: &mut Gather<'_>) -> Result<u64> {
+    /// A place for a mapping moved from `old`; what is at a fixed place is removed.
+    fn make_room(&mut self, old: u64, target: Option<u64>, length: u64, gather: &mut Gather<'_>) -> Result<u64> {
         // What is left of the old one on both sides, and the new one.
         self.check_mappings(2)?;
-        let Some(to) = target else { return self.place(0, length, Placement::Anywhere) };
+        let Some(to) = target else { return self.place_alike(old, length) };
         self.unmap(to, to + length, gather)?;
         Ok(to)
+    }
+
+    /// A place for `length` bytes; for many one that lies within level 3 tables as `old` does, if there is one: then these move whole.
+    fn place_alike(&self, old: u64, length: u64) -> Result<u64> {
+        const SLACK: u64 = LEAF_SPAN - PAGE_SIZE as u64;
+        if length >= 2 * LEAF_SPAN
+            && let Ok(lowest) = self.place(0, length + SLACK, Placement::Anywhere)
+        {
+            let highest = lowest + SLACK;
+            return Ok(highest - highest.wrapping_sub(old) % LEAF_SPAN);
+        }
+        self.place(0, length, Placement::Anywhere)
     }
 
     fn duplicate(
@@ -114,7 +127,7 @@ impl State {
         gather: &mut Gather<'_>,
     ) -> Result<VirtAddr> {
         let mut copy = vma.clone();
-        let to = self.make_room(target, length, gather)?;
+        let to = self.make_room(old, target, length, gather)?;
         copy.offset = vma.offset_at(old);
         (copy.start, copy.end) = (to, to + length);
         self.check_limits(&copy)?;
@@ -137,7 +150,7 @@ impl State {
         gather: &mut Gather<'_>,
     ) -> Result<VirtAddr> {
         let mut moved = vma.clone();
-        let to = self.make_room(target, new_length, gather)?;
+        let to = self.make_room(old, target, new_length, gather)?;
         moved.offset = vma.offset_at(old);
         (moved.start, moved.end) = (to, to + new_length);
         if !leave {

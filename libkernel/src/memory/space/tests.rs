@@ -279,6 +279,24 @@ fn memory_can_be_protected_in_steps_up_to_a_hole() {
 }
 
 #[test]
+fn what_moves_because_it_grows_keeps_its_place_within_tables() {
+    let space = space();
+    let length = 2 * crate::memory::page_table::LEAF_SPAN;
+    for at in [BASE, BASE + (1 << 30) + 77 * PAGE] {
+        space.map(MapRequest::anonymous(length, RW).at(at)).unwrap();
+        space.map(MapRequest::anonymous(PAGE, RW).at(at + length)).unwrap();
+        space.write_remote(at + length - 5, b"there").unwrap();
+        let moved = space.remap(at, length, length + PAGE, Move::IfNeeded).unwrap().0;
+        assert_eq!(moved % (length / 2), at % (length / 2));
+        let mut text = [0; 5];
+        assert_eq!(space.read_remote(moved + length - 5, &mut text), Ok(5));
+        assert_eq!(&text, b"there");
+        assert!(space.fault(VirtAddr(at), Access::Read).is_err());
+        check_invariants(&space);
+    }
+}
+
+#[test]
 fn locking_is_limited_unless_privileged() {
     let limits = MemoryLimits { locked: 4 * PAGE, ..MemoryLimits::INITIAL };
     let space = AddressSpace::new(5, limits).unwrap();
