@@ -48,6 +48,24 @@ tree no-controller 2 -r @ /intc@8000000
 tree no-such-core 4 -t x @ /cpus/cpu@1 reg 77
 tree archive-nowhere 2 -t x @ /chosen linux,initrd-start 40 0
 fdtput -t x "$work/archive-nowhere.dtb" /chosen linux,initrd-end 40 1000
+# reserve NAME BLOCK...: adds "ADDRESS SIZE" each to the memory reservation block.
+reserve() {
+    local name=$work/$1.dtb
+    shift
+    dtc -q -I dtb -O dts "$name" | sed "s,^/dts-v1/;,&$(printf ' /memreserve/ %s;' "$@")," | dtc -q -o "$name.new" && mv "$name.new" "$name"
+}
+tree reserved 2 -p -c @ /reserved-memory/kept@50000000 /reserved-memory/hidden@60001000
+for property in '/reserved-memory #address-cells 2' '/reserved-memory #size-cells 2' \
+    '/reserved-memory/kept@50000000 reg 0 50000000 0 10000000' \
+    '/reserved-memory/hidden@60001000 reg 0 60001000 0 ffff000' '/reserved-memory/hidden@60001000 no-map'; do
+    # shellcheck disable=SC2086 # words
+    fdtput -t x "$work/reserved.dtb" $property
+done
+reserve reserved '0x70000000 0xfffe000'
+tree much-reserved 2 -p -c @ /reserved-memory
+blocks=()
+for index in {100..164}; do blocks+=("0x50${index}000 0x800"); done
+reserve much-reserved "${blocks[@]}"
 
 refuse no-archive 121 'PANIC.*init' --initrd none
 refuse garbage-archive 121 'PANIC.*(initramfs|archive|init)' --initrd "$work/garbage.cpio"
@@ -63,11 +81,16 @@ refuse too-little-memory 121 'PANIC.*memory' --initrd none --mem 8M
 refuse tree-without-timer 121 'PANIC.*no timer: ' --qemu "-dtb $work/no-timer.dtb"
 refuse tree-without-interrupt-controller 121 'PANIC.*no interrupt controller: ' --qemu "-dtb $work/no-controller.dtb"
 refuse tree-with-an-archive-outside-of-memory 121 'PANIC: no init' --initrd none --qemu "-dtb $work/archive-nowhere.dtb"
+refuse tree-that-reserves-too-much-apart 121 'PANIC.*too many reserved' --qemu "-dtb $work/much-reserved.dtb"
 refuse tree-without-console 122 '' --exec true --qemu "-dtb $work/no-console.dtb"
 
 # A core that does not exist is said and left out; those behind it run.
 refuse tree-with-a-core-that-does-not-exist 3 'the core with affinity 0x77 could not be started' --smp 4 --append loglevel=7 \
     --exec 'exit "$(nproc)"' --qemu "-dtb $work/no-such-core.dtb"
+
+# Of 2 GiB three quarters of a GiB are not the kernel's: it counts, in units of 256 MiB, and fills what it has.
+refuse tree-that-reserves-memory 4 '' --mem 2G --qemu "-dtb $work/reserved.dtb" \
+    --exec 'usertest memory_hog && read -r _ kib _ </proc/meminfo && exit "$((kib >> 18))"'
 
 # A system call that does not exist is ENOSYS, and one line for each number however often it is made.
 refuse unknown-system-calls 0 'system call 244 is not implemented' --append loglevel=7 \

@@ -29,6 +29,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use arch::{psci, registers};
 use drivers::device_tree::Platform;
 use drivers::{core_online, gic, rtc, timer, uart};
+use libkernel::Errno;
 use libkernel::command_line::CommandLine;
 use libkernel::fs::sysfs;
 use libkernel::memory::PhysAddr;
@@ -91,8 +92,10 @@ extern "C" fn kernel_main(tree: u64, load_address: u64) -> ! {
         psci::power_off();
     }
     console_log::init(console_level(command_line()));
-    if memory.is_err() {
-        panic::give_up(format_args!("too little memory"));
+    match memory {
+        Ok(()) => {}
+        Err(Errno::E2BIG) => panic::give_up(format_args!("too many reserved ranges of memory")),
+        Err(_) => panic::give_up(format_args!("too little memory")),
     }
     log::info!("Lichen {} on {} cores", env!("CARGO_PKG_VERSION"), platform.core_count);
     milestones::memory();

@@ -5,28 +5,7 @@
 use fdt::Fdt;
 use fdt::node::FdtNode;
 use libkernel::machine::MAX_CORES;
-use libkernel::memory::PhysAddr;
-
-/// A range of physical memory: the start, and the number of bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Region {
-    /// The first byte.
-    pub start: u64,
-    /// Bytes.
-    pub size: u64,
-}
-
-impl Region {
-    /// The first byte behind it.
-    pub const fn end(self) -> u64 {
-        self.start.saturating_add(self.size)
-    }
-
-    /// Whether all of `other` is in it.
-    const fn contains(self, other: Self) -> bool {
-        self.start <= other.start && other.end() <= self.end()
-    }
-}
+use libkernel::memory::{PhysAddr, Region};
 
 /// The interrupt controller, with its register frames.
 #[derive(Clone, Copy, Debug)]
@@ -56,14 +35,29 @@ pub struct Device {
     pub interrupt: Option<u32>,
 }
 
+/// RAM that is not the kernel's to use: firmware, or a device, keeps something there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reserved {
+    /// Where.
+    pub region: Region,
+    /// It may not even be mapped.
+    pub unmapped: bool,
+}
+
 /// At most this many ranges of RAM are used.
 pub const MAX_MEMORY: usize = 8;
+/// With more reserved ranges Lichen does not start.
+const MAX_RESERVED: usize = 64;
 
 /// The machine, as far as Lichen knows what to do with it.
 #[derive(Clone, Debug)]
 pub struct Platform {
     /// RAM; unused entries are empty.
     pub memory: [Region; MAX_MEMORY],
+    /// What of it is reserved; unused entries are empty.
+    pub reserved: [Reserved; MAX_RESERVED],
+    /// How many reserved ranges the tree names beyond those.
+    pub reserved_left_out: usize,
     /// The device tree itself.
     pub tree: Region,
     /// The initramfs, if the loader left one in RAM.
@@ -99,6 +93,8 @@ impl Platform {
         let fdt: Fdt<'static> = unsafe { Fdt::from_ptr(pointer) }.ok()?;
         let mut platform = Self {
             memory: [Region::default(); MAX_MEMORY],
+            reserved: [Reserved::default(); MAX_RESERVED],
+            reserved_left_out: 0,
             tree: Region { start: tree.0, size: fdt.total_size() as u64 },
             initrd: None,
             command_line: "",
@@ -118,6 +114,7 @@ impl Platform {
         for (slot, region) in platform.memory.iter_mut().zip(memories.flat_map(regions)) {
             *slot = region;
         }
+        platform.read_reserved(&fdt);
         platform.initrd =
             platform.initrd.filter(|initrd| platform.memory.iter().any(|memory| memory.contains(*initrd)));
         platform.psci_method = find(&fdt, &["arm,psci-1.0", "arm,psci-0.2"]).and_then(|node| string(node, "method"));
@@ -140,6 +137,28 @@ impl Platform {
         }
         if let Some(seed) = chosen.property("rng-seed") {
             self.seed.iter_mut().zip(seed.value).for_each(|(to, from)| *to = *from);
+        }
+    }
+
+    /// What the memory reservation block names, and the children of `/reserved-memory` that have an address (one that only asks for a size
+    /// is for a driver that Lichen does not have).
+    fn read_reserved(&mut self, fdt: &Fdt<'static>) {
+        let block = fdt.memory_reservations().map(|range| Reserved {
+            region: Region { start: range.address() as u64, size: range.size() as u64 },
+            unmapped: false,
+        });
+        let parent = fdt.all_nodes().find(|node| node.name == "reserved-memory");
+        let available = |node: &FdtNode<'_, 'static>| matches!(string(*node, "status"), None | Some("okay" | "ok"));
+        let children = parent.into_iter().flat_map(|parent| parent.children().filter(available)).flat_map(|node| {
+            let unmapped = node.property("no-map").is_some();
+            regions(node).map(move |region| Reserved { region, unmapped })
+        });
+        let mut slots = self.reserved.iter_mut();
+        for reserved in block.chain(children) {
+            match slots.next() {
+                Some(slot) => *slot = reserved,
+                None => self.reserved_left_out += 1,
+            }
         }
     }
 

@@ -2,10 +2,9 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use libkernel::memory::PAGE_SIZE;
+use libkernel::memory::{PAGE_SIZE, Region};
 use libkernel::{Errno, Result};
 
-use super::device_tree::Region;
 use crate::memory::kernel_space;
 
 static NEXT: AtomicU64 = AtomicU64::new(kernel_space::DEVICE_WINDOW);

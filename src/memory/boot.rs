@@ -1,11 +1,11 @@
-//! Handing RAM to the frame allocator: all that the device tree names, without the image, the device tree, the initramfs, and
-//! the allocator's own table.
+//! Handing RAM to the frame allocator: all that the device tree names, without what it reserves, the image, the device tree, the
+//! initramfs, and the allocator's own table.
 
-use libkernel::memory::{KernelHeap, PAGE_SIZE, PhysAddr, frames};
+use libkernel::memory::{KernelHeap, PhysAddr, Region, frames};
 use libkernel::{Errno, Result};
 
 use super::kernel_space::{self, LINEAR_BASE};
-use crate::drivers::device_tree::{Platform, Region};
+use crate::drivers::device_tree::Platform;
 
 /// The first heap, in the image, until there are frames.
 const BOOT_HEAP: usize = 128 << 10;
@@ -29,8 +29,11 @@ pub fn start_heap() {
 /// Starts the frame allocator.
 ///
 /// # Errors
-/// `ENOMEM`: there is too little RAM for the kernel and its initramfs.
+/// `ENOMEM`: there is too little RAM for the kernel and its initramfs. `E2BIG`: more of it is reserved than Lichen can keep in mind.
 pub fn start_frames(platform: &Platform) -> Result<()> {
+    if platform.reserved_left_out > 0 {
+        return Err(Errno::E2BIG);
+    }
     let regions = || platform.memory.iter().filter(|region| region.size > 0);
     let start = regions().map(|region| region.start).min().ok_or(Errno::ENOMEM)?;
     let end = regions().map(|region| region.end()).max().ok_or(Errno::ENOMEM)?;
@@ -38,54 +41,23 @@ pub fn start_frames(platform: &Platform) -> Result<()> {
         return Err(Errno::ENOMEM);
     }
     let (image_start, image_end) = kernel_space::image_range();
+    let image = Region { start: image_start, size: image_end - image_start };
+    let used = platform.reserved.iter().map(|reserved| reserved.region);
+    let used = used.chain([image, platform.tree, platform.initrd.unwrap_or_default()]);
     let table_size = frames::table_size(PhysAddr(start), PhysAddr(end)) as u64;
-    let initrd = platform.initrd.unwrap_or_default();
-    let mut reserved =
-        [Region { start: image_start, size: image_end - image_start }, platform.tree, initrd, Region::default()];
-    let table = find_room(platform, &reserved, table_size).ok_or(Errno::ENOMEM)?;
-    reserved[3] = Region { start: table, size: table_size };
+    let free = || regions().flat_map(|region| region.without(used.clone()));
+    let room = free().find(|free| free.size >= table_size).ok_or(Errno::ENOMEM)?;
+    let table = Region { size: table_size, ..room };
 
     // SAFETY: the room is RAM, mapped in the linear map, and reserved from here on.
-    unsafe { frames::start(linear(table), PhysAddr(start), PhysAddr(end)) };
-    for region in regions() {
-        for free in without(*region, &reserved) {
-            // SAFETY: RAM in the linear map that overlaps nothing in use.
-            unsafe { frames::release(PhysAddr(free.start), PhysAddr(free.end())) };
-        }
+    unsafe { frames::start(linear(table.start), PhysAddr(start), PhysAddr(end)) };
+    for free in free().flat_map(|free| free.without(core::iter::once(table))) {
+        // SAFETY: RAM in the linear map that overlaps nothing in use.
+        unsafe { frames::release(PhysAddr(free.start), PhysAddr(free.end())) };
     }
     Ok(())
 }
 
 fn linear(physical: u64) -> *mut u8 {
     core::ptr::with_exposed_provenance_mut((physical + LINEAR_BASE) as usize)
-}
-
-/// The start of `size` free bytes.
-fn find_room(platform: &Platform, reserved: &[Region], size: u64) -> Option<u64> {
-    let regions = platform.memory.iter().filter(|region| region.size > 0);
-    regions.flat_map(|region| without(*region, reserved)).find(|free| free.size >= size).map(|free| free.start)
-}
-
-/// The whole pages of `region` that none of `reserved` touches, in order.
-fn without(region: Region, reserved: &[Region]) -> impl Iterator<Item = Region> {
-    let page = PAGE_SIZE as u64;
-    let mut next = region.start.next_multiple_of(page);
-    let end = region.end() & !(page - 1);
-    core::iter::from_fn(move || {
-        while next < end {
-            let from = next;
-            if let Some(inside) = reserved.iter().find(|used| used.size > 0 && used.start <= from && from < used.end())
-            {
-                next = inside.end().next_multiple_of(page);
-                continue;
-            }
-            let used = reserved.iter().filter(|used| used.size > 0 && used.start > from);
-            let to = used.map(|used| used.start & !(page - 1)).min().unwrap_or(end).min(end);
-            next = to.max(from + page);
-            if to > from {
-                return Some(Region { start: from, size: to - from });
-            }
-        }
-        None
-    })
 }

@@ -2,7 +2,7 @@
 //!
 //! | from | what |
 //! |---|---|
-//! | `0xffff_0000_0000_0000` | all RAM, at its physical address plus this |
+//! | `0xffff_0000_0000_0000` | all RAM, at its physical address plus this, without what the device tree says must not be mapped |
 //! | `0xffff_8000_0000_0000` | the kernel's image |
 //! | `0xffff_8100_0000_0000` | device registers |
 //! | `0xffff_8200_0000_0000` | the cores' stacks, each with a guard as large below it |
@@ -138,7 +138,8 @@ pub fn init(platform: &Platform, load_address: u64) -> Result<()> {
     image(guard + STACK_SIZE, end, Attributes::KERNEL_DATA)?;
 
     let (read_only, read_only_end) = (image_to_physical(text), image_to_physical(constants_end));
-    for region in platform.memory.iter().filter(|region| region.size > 0) {
+    let holes = platform.reserved.iter().filter(|reserved| reserved.unmapped).map(|reserved| reserved.region);
+    for region in platform.memory.iter().flat_map(|region| region.without(holes.clone())) {
         let mut linear = |from: u64, to: u64, attributes| map(LINEAR_BASE + from, from, to, attributes);
         linear(region.start, region.end().min(read_only), Attributes::KERNEL_DATA)?;
         if region.start < read_only_end && read_only < region.end() {
