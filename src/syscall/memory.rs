@@ -10,8 +10,8 @@ use libkernel::fs::{Fd, OpenFlags, Path};
 use libkernel::memory::address::user_page_range;
 use libkernel::memory::space::{Advice, Move};
 use libkernel::memory::{
-    Access, AddressSpace, Backing, MapRequest, MappingName, PAGE_MASK, PAGE_SHIFT, Placement, Protection, UserPtr,
-    VmaFlags,
+    Access, AddressSpace, Backing, MapRequest, MappingName, PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, Placement, Protection,
+    UserPtr, VmaFlags,
 };
 use libkernel::process::capability::Capability;
 use libkernel::{Errno, Result};
@@ -40,7 +40,7 @@ const PROTECTION_BITS: u32 = linux::PROT_READ | linux::PROT_WRITE | linux::PROT_
 /// Bytes of address space that a long madvise(2) goes through at a time: to drop what is there, or to make it present.
 const DROPPED_AT_ONCE: u64 = 64 << 20;
 const MADE_AT_ONCE: u64 = 1 << 20;
-/// Bytes that mremap(2) and brk(2) give up at a time.
+/// Bytes that mremap(2) and brk(2) give up without a turn for others.
 const GIVEN_UP_AT_ONCE: u64 = AT_ONCE << PAGE_SHIFT;
 
 /// mmap(2).
@@ -237,7 +237,7 @@ pub fn mremap(cx: &mut Context, old: u64, old_length: u64, new_length: u64, flag
     cx.thread.space().remap(old, old_length, new_length, how).map(|at| at.0 as usize).into()
 }
 
-/// mremap(2) that gives up much memory: the mapping becomes shorter in steps, each of which is an mremap(2) of its own.
+/// mremap(2) that gives up much memory: the pages go in steps, then the end of the mapping at once.
 pub async fn mremap_blocking(
     cx: &mut Context,
     old: u64,
@@ -248,14 +248,13 @@ pub async fn mremap_blocking(
 ) -> Result<usize> {
     let how = movement(flags, new)?;
     let space = cx.thread.space();
-    let mut length = old_length;
-    while length.saturating_sub(new_length) > GIVEN_UP_AT_ONCE {
-        let less = length - GIVEN_UP_AT_ONCE;
-        space.remap(old, length, less, how)?;
-        length = less;
-        cond_resched().await;
-    }
-    Ok(space.remap(old, length, new_length, how)?.0 as usize)
+    // What is wrong with the old mapping is found before anything is freed.
+    space.remap(old, old_length, old_length, how)?;
+    let kept = new_length.next_multiple_of(PAGE_SIZE as u64);
+    let range = space.prepare_unmap(old + kept, old_length - kept)?;
+    steps::free(&space, range.start, range.end).await;
+    space.unmap(range.start, range.end - range.start)?;
+    Ok(old as usize)
 }
 
 /// brk(2): the raw call, which returns the new or unchanged break and no error.
@@ -267,21 +266,15 @@ pub fn brk(cx: &mut Context, address: u64) -> Outcome {
     Outcome::Done(Ok(space.brk(address) as usize))
 }
 
-/// brk(2) that gives up much memory: the break moves in steps, each of which is a brk(2) of its own.
+/// brk(2) that gives up much memory: the pages go in steps, then the end of the mapping at once.
 pub async fn brk_blocking(cx: &mut Context, address: u64) -> Result<usize> {
     let space = cx.thread.space();
-    loop {
-        let excess = space.brk_excess(address);
-        if excess <= GIVEN_UP_AT_ONCE {
-            return Ok(space.brk(address) as usize);
-        }
-        let step = address + excess - GIVEN_UP_AT_ONCE;
-        let reached = space.brk(step);
-        if reached != step {
-            return Ok(reached as usize);
-        }
-        cond_resched().await;
+    let excess = space.brk_excess(address);
+    let kept = address.next_multiple_of(PAGE_SIZE as u64);
+    if let Ok(range) = space.prepare_unmap(kept, (address + excess).saturating_sub(kept)) {
+        steps::free(&space, range.start, range.end).await;
     }
+    Ok(space.brk(address) as usize)
 }
 
 fn advice(number: u32) -> Result<Advice> {
