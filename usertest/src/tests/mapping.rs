@@ -31,6 +31,7 @@ tests!("mapping":
     execution_needs_prot_exec,
     mremap_grows_in_place_or_moves,
     mremap_shrinks,
+    mremap_shrinks_a_sparse_giant_at_once,
     mremap_fixed_moves_there,
     mremap_without_maymove_fails_when_blocked,
     maps_describes_stack_heap_and_code,
@@ -296,6 +297,20 @@ fn mremap_shrinks() {
     let at = must(anonymous(4 * PAGE));
     assert_eq!(must(mremap(at, 4 * PAGE, PAGE, 0, 0)), at);
     assert_eq!(must(mapping_of(at + PAGE)).map(|m| m.start == at), None);
+}
+
+fn mremap_shrinks_a_sparse_giant_at_once() {
+    const SIZE: usize = 16 << 40;
+    let at = must(mmap(0, SIZE, RW, ANONYMOUS | libc::MAP_NORESERVE, -1, 0));
+    for offset in [0, SIZE / 2, SIZE - PAGE] {
+        poke(at + offset, 1u8);
+    }
+    let begun = now();
+    assert_eq!(must(mremap(at, SIZE, PAGE, 0, 0)), at);
+    let took = now() - begun;
+    assert!(took < SECOND, "{took} ns");
+    assert_eq!(peek::<u8>(at), 1);
+    assert_eq!(must(mapping_of(at + SIZE / 2)), None);
 }
 
 fn mremap_fixed_moves_there() {
