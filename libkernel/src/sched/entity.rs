@@ -72,6 +72,8 @@ pub struct Entity<T> {
     pub(super) deadline_is_relative: bool,
     /// Until its virtual runtime gets here, an eligible running task is not replaced.
     pub(super) protected_until: u64,
+    /// Whether it has not used up a request since it woke.
+    pub(super) freshly_woken: bool,
     /// Virtual lag when it left a queue; positive: it is owed service.
     pub(super) lag: i64,
     /// Which queue it left last, when, and what weight it left behind there.
@@ -114,6 +116,7 @@ impl<T> Entity<T> {
             deadline: 0,
             deadline_is_relative: false,
             protected_until: 0,
+            freshly_woken: false,
             lag: 0,
             left: None,
             turn: 0,
@@ -222,6 +225,7 @@ impl<T> Entity<T> {
     #[inline]
     pub(super) fn renew_deadline(&mut self) {
         self.deadline = self.vruntime.wrapping_add(self.scale(self.slice));
+        self.freshly_woken = false;
     }
 
     /// Changes the weight around virtual time `average`, which stays what it is: distances from it scale so that weight times

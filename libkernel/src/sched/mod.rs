@@ -21,6 +21,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod arrival;
 mod average;
 mod entity;
 mod fair;

@@ -39,11 +39,12 @@ impl<T: Schedulable> RunQueue<T> {
         }
     }
 
-    /// Whether a single task waits, for a slice that is over before it had warmed another core's cache.
+    /// Whether a single task waits, behind one that woke for less than it takes to warm another core's cache. One that goes on
+    /// after its slice does not count: two of those would share a core for ever.
     pub(super) fn is_next_soon(&self) -> bool {
         self.len() == 2
             && self.class() == Class::Fair
-            && self.current().is_some_and(|current| current.entity().slice() <= BRIEF)
+            && self.current().map(Schedulable::entity).is_some_and(|it| it.freshly_woken && it.slice <= BRIEF)
     }
 }
 
@@ -168,6 +169,27 @@ mod tests {
         assert!(queue.relief_is_due(MS), "the next choice looks again");
         let _ = queue.enqueue(job(3, Request::NORMAL), Arrival::Born, MS);
         assert_eq!(relieve(&mut queue, &cores, MS).len(), 2, "both that wait");
+    }
+
+    #[test]
+    fn who_goes_on_after_a_brief_slice_drives_a_waiter_away() {
+        let (mut queue, cores) = (hogs(1), idle_cores());
+        let _ = queue.enqueue(job(2, with_slice(0, BRIEF)), Arrival::Woken, MS);
+        queue.pick(MS);
+        let _ = queue.update(MS + BRIEF - 1);
+        assert!(relieve(&mut queue, &cores, MS + BRIEF - 1).is_empty());
+        let _ = queue.update(MS + BRIEF);
+        assert_eq!(relieve(&mut queue, &cores, MS + BRIEF).len(), 1);
+    }
+
+    #[test]
+    fn newborn_hogs_of_brief_slices_part() {
+        let (mut queue, cores) = (RunQueue::new(0), idle_cores());
+        for id in 1..=2 {
+            let _ = queue.enqueue(job(id, with_slice(0, BRIEF)), Arrival::Born, 0);
+        }
+        queue.pick(0);
+        assert_eq!(relieve(&mut queue, &cores, 0), [1]);
     }
 
     #[test]

@@ -96,6 +96,21 @@ fn nobody_waits_behind_a_real_time_task_while_a_core_sleeps() {
     }
 }
 
+/// However soon each waiter's turn comes.
+#[test]
+fn two_hogs_of_the_shortest_slice_do_not_share_a_core_beside_a_sleeping_one() {
+    for seed in 1..=20 {
+        let mut machine = Machine::new(seed, 2);
+        for _ in 0..2 {
+            machine.spawn(0, with_slice(0, MS / 10), 0, 0, Some(0));
+        }
+        machine.run_until(20 * MS);
+        (0..2).for_each(|hog| machine.release(hog));
+        machine.run_until(22 * MS);
+        assert_eq!(spread(&machine, 2), [1, 1], "seed {seed}");
+    }
+}
+
 #[test]
 fn sixteen_hogs_born_on_one_core_are_spread_in_50_ms() {
     for seed in 1..20 {
